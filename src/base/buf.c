@@ -115,6 +115,17 @@ void buf_json_string(buf *b, const char *text, size_t n) {
 }
 
 /*
+ * Raises the last digit of "d.ddde+xx". Below a power of two doubles lie twice as dense as above,
+ * so there the nearest short decimal may miss while the next one up reads back.
+ */
+static bool next_decimal(char *text) {
+    char *last = strchr(text, 'e') - 1;
+    if (*last < '0' || *last >= '9') return false;
+    ++*last;
+    return true;
+}
+
+/*
  * Shortest digits of a positive finite value: value = 0.d1d2d3... x 10^*point. Every decimal of up
  * to 15 digits survives a double, so those are found by stripping zeros; subnormals have fewer
  * digits and are searched. The decimal point of the locale is stepped over.
@@ -125,6 +136,7 @@ static int shortest_digits(double value, char digits[18], int *point) {
     for (int precision = value < 0x1p-1022 ? 1 : 15; precision <= 17; precision++) {
         snprintf(text, sizeof text, "%.*e", precision - 1, value);
         if (precision == 17 || strtod(text, NULL) == value) break;
+        if (next_decimal(text) && strtod(text, NULL) == value) break;
     }
     const char *p = text;
     for (; *p != 'e'; p++) {
