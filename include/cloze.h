@@ -1,0 +1,91 @@
+/*
+ * cloze.h: the public interface of cloze, few-shot text classification by prompt learning.
+ *
+ * Everything here is opaque types, one status enum and one caller-owned error. The library never
+ * exits, aborts or prints: results are returned, progress and log lines go to the callbacks.
+ *
+ * Conventions
+ *   - Strings are UTF-8 and NUL-terminated unless a length is given.
+ *   - Every function that can fail returns cloze_status and takes `cloze_error *err`, which may be
+ *     NULL; *err is written only on failure.
+ *   - `_create`/`_open` give a handle that the caller ends with `_destroy`/`_close`; both accept NULL.
+ *     A `char **` result is a heap string that the caller ends with cloze_free().
+ */
+#ifndef CLOZE_H
+#define CLOZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CLOZE_VERSION "0.1.0"
+#if defined(__GNUC__)
+#define CLOZE_API __attribute__((visibility("default")))
+#else
+#define CLOZE_API
+#endif
+
+/* code name, process exit code, what it means. The numbers are the program's exit codes. */
+#define CLOZE_STATUS_LIST(X)                                                                      \
+    X(OK, 0, "done")                                                                              \
+    X(ERR_INTERNAL, 1, "internal error")                                                          \
+    X(ERR_USAGE, 2, "the command line is wrong")                                                  \
+    X(ERR_DATA, 3, "the data is wrong or missing")                                                \
+    X(ERR_MODEL, 4, "the model, checkpoint or saved template is wrong or missing")                \
+    X(ERR_MEMORY, 5, "out of memory")                                                             \
+    X(ERR_IO, 6, "the disk, directory or network failed or is busy")                              \
+    X(ERR_NONFINITE, 7, "the loss became non-finite")                                             \
+    X(ERR_INTERRUPTED, 130, "interrupted")
+
+typedef enum cloze_status {
+#define CLOZE_STATUS_ENUM(name, value, text) CLOZE_##name = value,
+    CLOZE_STATUS_LIST(CLOZE_STATUS_ENUM)
+#undef CLOZE_STATUS_ENUM
+} cloze_status;
+
+/* What went wrong, in one line: what, where, how to mend. Owned by the caller. */
+typedef struct cloze_error {
+    cloze_status code;
+    char message[1024];
+} cloze_error;
+
+/* The short meaning of a status, a static string; never NULL. Any thread. */
+CLOZE_API const char *cloze_status_text(cloze_status status);
+
+/* Frees a string that this library returned through a `char **`. NULL is accepted. */
+CLOZE_API void cloze_free(char *text);
+
+typedef enum cloze_log_level { CLOZE_LOG_DEBUG, CLOZE_LOG_INFO, CLOZE_LOG_WARN } cloze_log_level;
+
+/* State of a long step, for a progress bar. Pointers live only during the callback. */
+typedef struct cloze_progress {
+    const char *task;  /* "train", "eval", "predict", "pretrain", ... */
+    int64_t done;      /* units finished */
+    int64_t total;     /* units in all; 0 when it is not known */
+    const char *unit;  /* "step", "example", "line", ... */
+    double seconds;    /* since the task began */
+    double loss;       /* NAN when there is none */
+    double rate;       /* learning rate; NAN when there is none */
+    double samples_per_second; /* NAN when not known */
+    int finished;      /* 1 in the last report of a task */
+} cloze_progress;
+
+/*
+ * Callbacks of a long call. Any may be NULL. They are called from the thread that made the call.
+ * `interrupted` is polled between steps: non-zero ends the call cleanly (a training run writes a
+ * checkpoint) with CLOZE_ERR_INTERRUPTED.
+ */
+typedef struct cloze_callbacks {
+    void *user;
+    void (*log)(void *user, cloze_log_level level, const char *line);
+    void (*progress)(void *user, const cloze_progress *progress);
+    int (*interrupted)(void *user);
+} cloze_callbacks;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
