@@ -26,7 +26,12 @@ cloze_status error_prefix(cloze_error *err, const char *fmt, ...)
         if ((status) != CLOZE_OK) goto label;                                                     \
     } while (0)
 
-/* Sets the error and returns: CLOZE_FAIL(err, DATA, "%s:%d: no tab", path, line). */
-#define CLOZE_FAIL(err, code, ...) return error_set((err), CLOZE_ERR_##code, __VA_ARGS__)
+/* Sets the error and returns: CLOZE_FAIL(err, DATA, "%s:%d: no tab", path, line). The constant in
+ * the return shows the compiler that a call which set no output was a failure. */
+#define CLOZE_FAIL(err, code, ...)                                                                \
+    do {                                                                                          \
+        error_set((err), CLOZE_ERR_##code, __VA_ARGS__);                                          \
+        return CLOZE_ERR_##code;                                                                  \
+    } while (0)
 
 #endif
