@@ -1,0 +1,223 @@
+/*
+ * Run directories and checkpoints: writing a classifier and opening it again. Besides Hugging Face's
+ * model and tokenizer files they hold
+ *   classifier.json          method, verbalizer, lengths, fields: what the other files do not say
+ *   template_config.json     PaddleNLP's form (prompt method)
+ *   verbalizer_config.json   {label: [words]}
+ *   prompt.safetensors       "verbalizer.weight" (C,H) of a soft verbalizer
+ */
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "ckpt/checkpoint_write.h"
+#include "train/classifier_internal.h"
+
+#define CLASSIFIER_FILE "classifier.json"
+#define SMALL_FILE_MAX ((size_t)64 << 20)
+
+static const char *const METHOD_NAMES[] = {"prompt", "finetune"};
+static const char *const VERBALIZER_NAMES[] = {"soft", "manual"};
+
+static cloze_status write_text(const char *dir, const char *name, const buf *text, cloze_error *err) {
+    char *path = path_join(dir, name);
+    if (!path || !buf_ok(text)) {
+        mem_free(path);
+        CLOZE_FAIL(err, MEMORY, "out of memory writing %s/%s", dir, name);
+    }
+    cloze_status status = file_write_atomic(path, text->data, text->len, err);
+    mem_free(path);
+    return status;
+}
+
+static void put_string(buf *b, const char *key, const char *value) {
+    buf_printf(b, ",\n  \"%s\": ", key);
+    if (value) buf_json_string(b, value, strlen(value));
+    else buf_puts(b, "null");
+}
+
+static cloze_status write_settings(const classifier *c, const char *dir, cloze_error *err) {
+    const classifier_options *o = &c->options;
+    buf b;
+    buf_init(&b, SMALL_FILE_MAX);
+    buf_printf(&b, "{\n  \"method\": \"%s\",\n  \"verbalizer\": \"%s\",\n  \"max_seq_length\": %d,\n", METHOD_NAMES[o->method],
+               VERBALIZER_NAMES[o->verbalizer], o->max_seq_length);
+    buf_printf(&b, "  \"do_lower_case\": %d,\n  \"truncate_left\": %s,\n  \"has_text_b\": %s", o->do_lower_case,
+               o->truncate_left ? "true" : "false", o->has_text_b ? "true" : "false");
+    put_string(&b, "text_field", o->text_field);
+    put_string(&b, "text_b_field", o->text_b_field);
+    buf_puts(&b, "\n}\n");
+    cloze_status status = write_text(dir, CLASSIFIER_FILE, &b, err);
+    buf_deinit(&b);
+    return status;
+}
+
+static cloze_status write_prompt(const classifier *c, const char *dir, cloze_error *err) {
+    buf b;
+    buf_init(&b, SMALL_FILE_MAX);
+    template_write_config(&c->tmpl, &b);
+    cloze_status status = write_text(dir, "template_config.json", &b, err);
+    buf_deinit(&b);
+    const param *soft = verbalizer_param(c->verbalizer);
+    if (status != CLOZE_OK || !soft) return status;
+    ckpt_item item = {.name = soft->name, .dtype = DTYPE_F32, .rank = 2, .shape = {soft->w.t.rows, soft->w.t.cols},
+                      .data = soft->w.t.data, .from_f32 = true};
+    char *path = path_join(dir, "prompt.safetensors");
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory writing %s", dir);
+    status = safetensors_write(path, &item, 1, NULL, 0, err);
+    mem_free(path);
+    return status;
+}
+
+cloze_status classifier_save(const classifier *c, const char *dir, cloze_error *err) {
+    buf b;
+    CLOZE_TRY(model_save(c->model, dir, DTYPE_F32, err));
+    CLOZE_TRY(tokenizer_save(c->tokenizer, dir, err));
+    if (c->options.method == METHOD_PROMPT) CLOZE_TRY(write_prompt(c, dir, err));
+    buf_init(&b, SMALL_FILE_MAX);
+    label_set_write_json(&c->labels, &b);
+    cloze_status status = write_text(dir, "verbalizer_config.json", &b, err);
+    buf_deinit(&b);
+    if (status != CLOZE_OK) return status;
+    return write_settings(c, dir, err); /* last: a directory with it is whole */
+}
+
+/* ---- opening ---- */
+
+bool classifier_is_run_dir(const char *dir) {
+    char *path = path_join(dir, CLASSIFIER_FILE);
+    bool found = path && file_exists(path);
+    mem_free(path);
+    return found;
+}
+
+static cloze_status read_choice(const cJSON *json, const char *key, const char *const names[2], int *out, cloze_error *err) {
+    const char *text = names[0];
+    CLOZE_TRY(json_get_string(json, key, &text, err));
+    for (int i = 0; i < 2; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return CLOZE_OK;
+        }
+    }
+    CLOZE_FAIL(err, MODEL, "\"%s\" is \"%s\", not %s or %s", key, text, names[0], names[1]);
+}
+
+static cloze_status parse_settings(classifier *c, const cJSON *json, cloze_error *err) {
+    int method = 0, kind = 0;
+    int64_t length = c->options.max_seq_length, lower = c->options.do_lower_case;
+    const char *text_field = NULL, *text_b_field = NULL;
+    CLOZE_TRY(read_choice(json, "method", METHOD_NAMES, &method, err));
+    CLOZE_TRY(read_choice(json, "verbalizer", VERBALIZER_NAMES, &kind, err));
+    if (length <= 0) CLOZE_TRY(json_get_int(json, "max_seq_length", 1, 1 << 20, &length, err));
+    if (lower < 0) CLOZE_TRY(json_get_int(json, "do_lower_case", -1, 1, &lower, err));
+    CLOZE_TRY(json_get_bool(json, "truncate_left", &c->options.truncate_left, err));
+    CLOZE_TRY(json_get_bool(json, "has_text_b", &c->options.has_text_b, err));
+    CLOZE_TRY(json_get_string(json, "text_field", &text_field, err));
+    CLOZE_TRY(json_get_string(json, "text_b_field", &text_b_field, err));
+    c->options.method = (classifier_method)method;
+    c->options.verbalizer = (verbalizer_kind)kind;
+    c->options.max_seq_length = (int32_t)length;
+    c->options.do_lower_case = (int)lower;
+    return classifier_set_fields(c, text_field, text_b_field, err);
+}
+
+static cloze_status read_settings(classifier *c, const char *dir, cloze_error *err) {
+    cJSON *json = NULL;
+    char *path = path_join(dir, CLASSIFIER_FILE);
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
+    cloze_status status = json_parse_file(path, SMALL_FILE_MAX, CLOZE_ERR_MODEL, &json, err);
+    if (status == CLOZE_OK) {
+        status = parse_settings(c, json, err);
+        if (status != CLOZE_OK) {
+            if (err) err->code = CLOZE_ERR_MODEL;
+            status = error_prefix(err, "%s", path);
+        }
+    }
+    json_destroy(json);
+    mem_free(path);
+    return status == CLOZE_OK ? CLOZE_OK : status;
+}
+
+static cloze_status read_labels(classifier *c, const char *dir, cloze_error *err) {
+    char *path = path_join(dir, "verbalizer_config.json"), *text = NULL;
+    size_t n = 0;
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
+    cloze_status status = file_read(path, SMALL_FILE_MAX, CLOZE_ERR_MODEL, &text, &n, err);
+    if (status == CLOZE_OK) status = label_set_parse_json(text, n, path, CLOZE_ERR_MODEL, &c->labels, NULL, err);
+    mem_free(text);
+    mem_free(path);
+    return status;
+}
+
+static cloze_status read_template(classifier *c, const char *dir, cloze_error *err) {
+    char *path = path_join(dir, "template_config.json");
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
+    cloze_status status = template_read(path, &c->tmpl, err);
+    if (status == CLOZE_OK) status = template_check(&c->tmpl, CLOZE_ERR_MODEL, err);
+    mem_free(path);
+    return status;
+}
+
+static cloze_status read_soft_verbalizer(classifier *c, const char *dir, cloze_error *err) {
+    param *soft = verbalizer_param(c->verbalizer);
+    if (!soft) return CLOZE_OK;
+    ckpt *file = NULL;
+    char *path = path_join(dir, "prompt.safetensors");
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
+    cloze_status status = ckpt_open(path, &file, err);
+    if (status == CLOZE_OK) {
+        const ckpt_tensor *t = ckpt_find(file, soft->name);
+        if (!t || t->rank != 2 || t->shape[0] != soft->w.t.rows || t->shape[1] != soft->w.t.cols)
+            status = error_set(err, CLOZE_ERR_MODEL, "%s: no tensor %s of shape (%lld, %lld); is it of another run?", path,
+                               soft->name, (long long)soft->w.t.rows, (long long)soft->w.t.cols);
+        else
+            status = ckpt_read_f32(t, soft->w.t.data, (size_t)t->count, err);
+        soft->w.version++;
+    }
+    ckpt_close(file);
+    mem_free(path);
+    return status;
+}
+
+static cloze_status open_all(classifier *c, const char *dir, cloze_error *err) {
+    CLOZE_TRY(read_settings(c, dir, err));
+    CLOZE_TRY(read_labels(c, dir, err));
+    tokenizer_options t = {c->options.do_lower_case};
+    CLOZE_TRY(tokenizer_open(dir, &t, &c->tokenizer, err));
+    bool prompt = c->options.method == METHOD_PROMPT;
+    model_open_options o = {
+        .head = prompt ? MODEL_HEAD_MASKED_LM : MODEL_HEAD_SEQUENCE_CLASSIFICATION,
+        .require_head = true,
+        .callbacks = c->options.callbacks,
+    };
+    CLOZE_TRY(model_open(dir, &o, &c->model, err));
+    if (!prompt && model_get_config(c->model)->num_labels != c->labels.n)
+        CLOZE_FAIL(err, MODEL, "%s: config.json has %lld labels but verbalizer_config.json %d", dir,
+                   (long long)model_get_config(c->model)->num_labels, c->labels.n);
+    CLOZE_TRY(classifier_check_length(c, err));
+    if (prompt) {
+        CLOZE_TRY(read_template(c, dir, err));
+        CLOZE_TRY(classifier_make_verbalizer(c, err));
+        CLOZE_TRY(read_soft_verbalizer(c, dir, err));
+    }
+    return classifier_make_encoders(c, err);
+}
+
+cloze_status classifier_open(const char *run_dir, const classifier_options *options, classifier **out, cloze_error *err) {
+    classifier *c;
+    *out = NULL;
+    if (!classifier_is_run_dir(run_dir))
+        CLOZE_FAIL(err, MODEL, "%s: no trained classifier here (no " CLASSIFIER_FILE "); give the output directory of a training run", run_dir);
+    MEM_NEW(err, c, 1);
+    c->options = (classifier_options){.max_seq_length = options ? options->max_seq_length : 0,
+                                      .do_lower_case = options ? options->do_lower_case : -1,
+                                      .callbacks = options ? options->callbacks : NULL};
+    cloze_status status = open_all(c, run_dir, err);
+    if (status != CLOZE_OK) {
+        classifier_destroy(c);
+        return status;
+    }
+    *out = c;
+    return CLOZE_OK;
+}

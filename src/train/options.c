@@ -1,0 +1,351 @@
+/* Flags: parsing, checking, help and JSON, all from the table in options.def. */
+#include "train/options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum option_kind { KIND_GROUP, KIND_STRING, KIND_INT, KIND_REAL, KIND_BOOL, KIND_CHOICE } option_kind;
+
+typedef struct option_row {
+    const char *name; /* a group: its title */
+    option_kind kind;
+    size_t offset;    /* in struct options */
+    const char *text; /* default of a string or choice */
+    double number, min, max;
+    const char *commands;
+    const char *metavar; /* a choice: its choices */
+    const char *help;
+} option_row;
+
+/* Indexed by enum option_index. */
+static const option_row ROWS[OPTION_COUNT] = {
+#define OPT_GROUP(title) {title, KIND_GROUP, 0, NULL, 0, 0, 0, "", NULL, NULL},
+#define OPT_STRING(n, def, cmds, meta, h) {#n, KIND_STRING, offsetof(options, n), def, 0, 0, 0, cmds, meta, h},
+#define OPT_INT(n, def, lo, hi, cmds, h) {#n, KIND_INT, offsetof(options, n), NULL, def, lo, hi, cmds, "N", h},
+#define OPT_REAL(n, def, lo, hi, cmds, h) {#n, KIND_REAL, offsetof(options, n), NULL, def, lo, hi, cmds, "X", h},
+#define OPT_BOOL(n, def, cmds, h) {#n, KIND_BOOL, offsetof(options, n), NULL, def, 0, 1, cmds, NULL, h},
+#define OPT_CHOICE(n, def, list, cmds, h) {#n, KIND_CHOICE, offsetof(options, n), def, 0, 0, 0, cmds, list, h},
+#include "train/options.def"
+};
+
+static const struct { const char *command; char letter; } COMMANDS[] = {
+    {"train", 'T'}, {"eval", 'E'},    {"predict", 'P'},  {"fill", 'F'},
+    {"tokenize", 'K'}, {"inspect", 'I'}, {"pretrain", 'M'},
+};
+
+/* Other names of flags: the fine-tuning script of the tutorial, newer Hugging Face names, habits. */
+static const struct { const char *alias; int option; const char *commands; bool finetune; } ALIASES[] = {
+    {"dataset_dir", OPTION_data_dir, "T", true},
+    {"save_dir", OPTION_output_dir, "T", true},
+    {"epochs", OPTION_num_train_epochs, "TM", true},
+    {"batch_size", OPTION_per_device_train_batch_size, "T", true},
+    {"model_name", OPTION_model_name_or_path, "TM", true},
+    {"eval_strategy", OPTION_evaluation_strategy, "TM", false},
+    {"max_length", OPTION_max_seq_length, "TEPI", false},
+    {"model_name_or_path", OPTION_model, "EPFKI", false},
+    {"gpus", -1, "", false},
+};
+
+char options_command_letter(const char *command) {
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++)
+        if (strcmp(COMMANDS[i].command, command) == 0) return COMMANDS[i].letter;
+    return 0;
+}
+
+static const char *command_name(char letter) {
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++)
+        if (COMMANDS[i].letter == letter) return COMMANDS[i].command;
+    return "";
+}
+
+static bool takes(const option_row *row, char command) {
+    return row->kind != KIND_GROUP && strchr(row->commands, command) != NULL;
+}
+
+static void *field(const options *o, const option_row *row) { return (char *)o + row->offset; }
+
+static void set_defaults(options *o, char command) {
+    memset(o, 0, sizeof *o);
+    arena_init(&o->memory, 4096);
+    o->command = command;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const option_row *row = &ROWS[i];
+        switch (row->kind) {
+        case KIND_GROUP: break;
+        case KIND_STRING:
+        case KIND_CHOICE: *(const char **)field(o, row) = row->text; break;
+        case KIND_INT: *(int64_t *)field(o, row) = (int64_t)row->number; break;
+        case KIND_REAL: *(double *)field(o, row) = row->number; break;
+        case KIND_BOOL: *(bool *)field(o, row) = row->number != 0; break;
+        }
+    }
+}
+
+void options_deinit(options *o) { arena_deinit(&o->memory); }
+
+/* ---- values ---- */
+
+static bool parse_bool(const char *text, bool *out) {
+    static const char *const WORDS[2][5] = {{"false", "False", "0", "no", "off"}, {"true", "True", "1", "yes", "on"}};
+    for (int value = 0; value < 2; value++)
+        for (int i = 0; i < 5; i++)
+            if (strcmp(text, WORDS[value][i]) == 0) {
+                *out = value == 1;
+                return true;
+            }
+    return false;
+}
+
+static cloze_status set_number(options *o, const option_row *row, const char *value, cloze_error *err) {
+    char *end;
+    errno = 0;
+    double number = strtod(value, &end);
+    if (end == value || *end || errno == ERANGE || !isfinite(number))
+        CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a number", row->name, value);
+    if (row->kind == KIND_INT && number != floor(number))
+        CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a whole number", row->name, value);
+    if (number < row->min || number > row->max)
+        CLOZE_FAIL(err, USAGE, "--%s: %s is out of range (%.12g to %.12g)", row->name, value, row->min, row->max);
+    if (row->kind == KIND_INT) *(int64_t *)field(o, row) = (int64_t)number;
+    else *(double *)field(o, row) = number;
+    return CLOZE_OK;
+}
+
+static bool is_choice(const char *choices, const char *value) {
+    size_t n = strlen(value);
+    for (const char *at = choices; n && at; at = strchr(at, '|')) {
+        if (*at == '|') at++;
+        if (strncmp(at, value, n) == 0 && (at[n] == '|' || at[n] == 0)) return true;
+    }
+    return false;
+}
+
+static cloze_status set_row(options *o, int index, const char *value, cloze_error *err) {
+    const option_row *row = &ROWS[index];
+    if (row->kind == KIND_BOOL) {
+        if (!parse_bool(value, field(o, row)))
+            CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is neither true nor false", row->name, value);
+    } else if (row->kind == KIND_INT || row->kind == KIND_REAL) {
+        CLOZE_TRY(set_number(o, row, value, err));
+    } else {
+        if (row->kind == KIND_CHOICE && !is_choice(row->metavar, value))
+            CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not one of %s", row->name, value, row->metavar);
+        const char *copy = arena_strdup(&o->memory, value);
+        if (!copy) CLOZE_FAIL(err, MEMORY, "out of memory for --%s", row->name);
+        *(const char **)field(o, row) = copy;
+    }
+    o->is_set[index] = true;
+    return CLOZE_OK;
+}
+
+/* ---- names ---- */
+
+/* Levenshtein distance of two short names. */
+static int distance(const char *a, const char *b) {
+    enum { MAX = 48 };
+    int row[MAX + 1];
+    int n = (int)strlen(b), m = (int)strlen(a);
+    if (n > MAX || m > MAX) return MAX;
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 1; i <= m; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int up = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+            if (up + 1 < best) best = up + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            diagonal = up;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+static const char *nearest(char command, const char *name) {
+    const char *best = NULL;
+    int best_distance = 1 + (int)strlen(name) / 3;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (!takes(&ROWS[i], command)) continue;
+        int d = distance(name, ROWS[i].name);
+        if (d > best_distance || (best && d == best_distance)) continue;
+        best_distance = d;
+        best = ROWS[i].name;
+    }
+    return best;
+}
+
+static int find_option(char command, const char *name, bool *finetune) {
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (takes(&ROWS[i], command) && strcmp(ROWS[i].name, name) == 0) return i;
+    for (size_t i = 0; i < sizeof ALIASES / sizeof *ALIASES; i++) {
+        if (!strchr(ALIASES[i].commands, command) || strcmp(ALIASES[i].alias, name) != 0) continue;
+        *finetune = *finetune || ALIASES[i].finetune;
+        return ALIASES[i].option;
+    }
+    return -1;
+}
+
+static cloze_status unknown_flag(char command, const char *name, cloze_error *err) {
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (ROWS[i].kind == KIND_GROUP || strcmp(ROWS[i].name, name) != 0) continue;
+        if (!ROWS[i].commands[0]) CLOZE_FAIL(err, USAGE, "--%s is not built yet in this version; nothing was started", name);
+        CLOZE_FAIL(err, USAGE, "--%s is not a flag of `cloze %s`", name, command_name(command));
+    }
+    const char *hint = nearest(command, name);
+    if (hint) CLOZE_FAIL(err, USAGE, "unknown flag --%s; did you mean --%s?", name, hint);
+    CLOZE_FAIL(err, USAGE, "unknown flag --%s (cloze %s --help lists them)", name, command_name(command));
+}
+
+cloze_status options_set(options *o, const char *name, const char *value, cloze_error *err) {
+    bool finetune = false;
+    int index = find_option(o->command, name, &finetune);
+    if (index < 0) return unknown_flag(o->command, name, err);
+    return set_row(o, index, value, err);
+}
+
+/* ---- the argument list ---- */
+
+/* What one flag implies for others; every implication is a documented rule of the commands. */
+static void apply_rules(options *o, bool finetune) {
+    if (o->command != 'T') return;
+    if (finetune && !OPTION_IS_SET(o, prompt) && !OPTION_IS_SET(o, method)) o->method = "finetune";
+    if (!o->do_train && !o->do_eval && !o->do_predict) o->do_train = true;
+    if (o->freeze_dropout) o->freeze_plm = true;
+    if (o->early_stop) {
+        o->load_best_model_at_end = true;
+        o->do_eval = true;
+        if (!OPTION_IS_SET(o, evaluation_strategy) && !OPTION_IS_SET(o, eval_steps)) o->evaluation_strategy = "epoch";
+    }
+    if (o->do_eval && OPTION_IS_SET(o, eval_steps) && !OPTION_IS_SET(o, evaluation_strategy))
+        o->evaluation_strategy = "steps";
+    if (o->load_best_model_at_end && strcmp(o->evaluation_strategy, "no") == 0) o->evaluation_strategy = "steps";
+    if (strcmp(o->evaluation_strategy, "no") != 0) o->do_eval = true;
+    if (o->eval_steps == 0) o->eval_steps = o->logging_steps;
+}
+
+/* The flag's name without dashes and with underscores; the value behind '=' or NULL. */
+static cloze_status split_flag(const char *argument, char name[64], const char **value, cloze_error *err) {
+    const char *start = argument + 2, *equals = strchr(start, '=');
+    size_t n = equals ? (size_t)(equals - start) : strlen(start);
+    *value = equals ? equals + 1 : NULL;
+    if (n == 0 || n > 63) CLOZE_FAIL(err, USAGE, "unknown flag %.80s", argument);
+    for (size_t i = 0; i < n; i++) name[i] = start[i] == '-' ? '_' : start[i];
+    name[n] = 0;
+    return CLOZE_OK;
+}
+
+static cloze_status parse_flag(options *o, int argc, char *const argv[], int *i, bool *finetune, cloze_error *err) {
+    char name[64];
+    const char *value;
+    if (strncmp(argv[*i], "--", 2) != 0)
+        CLOZE_FAIL(err, USAGE, "\"%.80s\" is not a flag (flags begin with --; quote a text that has blanks)", argv[*i]);
+    CLOZE_TRY(split_flag(argv[*i], name, &value, err));
+    int index = find_option(o->command, name, finetune);
+    if (index < 0) return unknown_flag(o->command, name, err);
+    if (!value && ROWS[index].kind == KIND_BOOL) {
+        bool ignored;
+        value = *i + 1 < argc && parse_bool(argv[*i + 1], &ignored) ? argv[++*i] : "true";
+    } else if (!value) {
+        if (*i + 1 >= argc || strncmp(argv[*i + 1], "--", 2) == 0)
+            CLOZE_FAIL(err, USAGE, "--%s needs a value (%s)", name, ROWS[index].metavar);
+        value = argv[++*i];
+    }
+    return set_row(o, index, value, err);
+}
+
+cloze_status options_parse(options *o, char command, int argc, char *const argv[], cloze_error *err) {
+    bool finetune = false;
+    set_defaults(o, command);
+    for (int i = 0; i < argc; i++) {
+        cloze_status status = parse_flag(o, argc, argv, &i, &finetune, err);
+        if (status != CLOZE_OK) return status;
+    }
+    apply_rules(o, finetune);
+    return CLOZE_OK;
+}
+
+/* ---- help and JSON ---- */
+
+static void write_default(const option_row *row, buf *out) {
+    if (row->kind == KIND_STRING || row->kind == KIND_CHOICE) {
+        if (row->text) buf_printf(out, " [%s]", row->text);
+    } else if (row->kind != KIND_BOOL || row->number != 0) {
+        buf_puts(out, " [");
+        if (row->kind == KIND_BOOL) buf_puts(out, "true");
+        else buf_printf(out, "%.10g", row->number);
+        buf_puts(out, "]");
+    }
+}
+
+/* Wraps text to 80 columns behind an indent of 6. */
+static void write_wrapped(const char *text, buf *out) {
+    size_t column = 6;
+    buf_puts(out, "      ");
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (column > 6 && column + 1 + word > 80) {
+            buf_puts(out, "\n      ");
+            column = 6;
+        } else if (column > 6) {
+            buf_putc(out, ' ');
+            column++;
+        }
+        buf_append(out, text, word);
+        column += word;
+        text += word;
+        while (*text == ' ') text++;
+    }
+    buf_putc(out, '\n');
+}
+
+void options_help(char command, buf *out) {
+    const char *title = NULL;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const option_row *row = &ROWS[i];
+        if (row->kind == KIND_GROUP) title = row->name;
+        if (!takes(row, command)) continue;
+        if (title) buf_printf(out, "\n%s\n", title);
+        title = NULL;
+        buf_printf(out, "  --%s", row->name);
+        if (row->metavar) buf_printf(out, " %s", row->metavar);
+        write_default(row, out);
+        buf_putc(out, '\n');
+        if (row->help[0]) write_wrapped(row->help, out);
+    }
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(ROWS[*(const int *)a].name, ROWS[*(const int *)b].name);
+}
+
+static void write_value(const options *o, const option_row *row, buf *out) {
+    const char *text;
+    switch (row->kind) {
+    case KIND_GROUP: break;
+    case KIND_STRING:
+    case KIND_CHOICE:
+        text = *(const char **)field(o, row);
+        if (text) buf_json_string(out, text, strlen(text));
+        else buf_puts(out, "null");
+        break;
+    case KIND_INT: buf_printf(out, "%lld", (long long)*(int64_t *)field(o, row)); break;
+    case KIND_REAL: buf_json_double(out, *(double *)field(o, row)); break;
+    case KIND_BOOL: buf_puts(out, *(bool *)field(o, row) ? "true" : "false"); break;
+    }
+}
+
+void options_write_json(const options *o, buf *out) {
+    int order[OPTION_COUNT], n = 0;
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (takes(&ROWS[i], o->command)) order[n++] = i;
+    qsort(order, (size_t)n, sizeof *order, by_name);
+    buf_puts(out, "{");
+    for (int i = 0; i < n; i++) {
+        buf_printf(out, "%s\n  \"%s\": ", i ? "," : "", ROWS[order[i]].name);
+        write_value(o, &ROWS[order[i]], out);
+    }
+    buf_puts(out, "\n}\n");
+}

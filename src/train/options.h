@@ -1,0 +1,65 @@
+/*
+ * The options of a command: one struct made from options.def, filled from an argument list, checked
+ * before any work starts. `-` and `_` are the same in a flag's name; `--flag value` and `--flag=value`
+ * both work; a boolean flag stands alone or takes true/false.
+ */
+#ifndef CLOZE_TRAIN_OPTIONS_H
+#define CLOZE_TRAIN_OPTIONS_H
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+enum option_index {
+#define OPTION_GROUP_NAME_(line) OPTION_GROUP_##line,
+#define OPTION_GROUP_NAME(line) OPTION_GROUP_NAME_(line)
+#define OPT_GROUP(title) OPTION_GROUP_NAME(__LINE__) /* a heading takes a row too */
+#define OPT_STRING(name, ...) OPTION_##name,
+#define OPT_INT(name, ...) OPTION_##name,
+#define OPT_REAL(name, ...) OPTION_##name,
+#define OPT_BOOL(name, ...) OPTION_##name,
+#define OPT_CHOICE(name, ...) OPTION_##name,
+#include "train/options.def"
+    OPTION_COUNT
+};
+
+#undef OPT_GROUP
+#undef OPT_STRING
+#undef OPT_INT
+#undef OPT_REAL
+#undef OPT_BOOL
+#undef OPT_CHOICE
+
+typedef struct options {
+#define OPT_GROUP(title)
+#define OPT_STRING(name, ...) const char *name;
+#define OPT_INT(name, ...) int64_t name;
+#define OPT_REAL(name, ...) double name;
+#define OPT_BOOL(name, ...) bool name;
+#define OPT_CHOICE(name, ...) const char *name;
+#include "train/options.def"
+    bool is_set[OPTION_COUNT]; /* given by the user */
+    char command;              /* the command's letter in options.def */
+    arena memory;              /* strings */
+} options;
+
+#define OPTION_IS_SET(o, name) ((o)->is_set[OPTION_##name])
+#undef OPT_GROUP
+#undef OPT_STRING
+#undef OPT_INT
+#undef OPT_REAL
+#undef OPT_BOOL
+#undef OPT_CHOICE
+
+/* The letter of a command name ("train"), 0 when there is none. */
+char options_command_letter(const char *command);
+/* Defaults, then argv[0..argc): every error is ERR_USAGE and names the flag (and the nearest known one). */
+cloze_status options_parse(options *o, char command, int argc, char *const argv[], cloze_error *err);
+void options_deinit(options *o);
+/* Sets one option by name, as if it had been given. */
+cloze_status options_set(options *o, const char *name, const char *value, cloze_error *err);
+/* The flags of a command with defaults, as --help shows them, 80 columns. */
+void options_help(char command, buf *out);
+/* All options of the command as a JSON object, sorted by name: training_args.json. */
+void options_write_json(const options *o, buf *out);
+
+#endif
