@@ -33,8 +33,8 @@ static cloze_status fail_memory(const char *path, cloze_error *err) {
 }
 
 /* Opens for reading; stat gives the size and the kind. */
-static cloze_status open_read(const char *path, cloze_status missing_code, int *fd, struct stat *info,
-                              cloze_error *err) {
+static cloze_status open_read(const char *path, cloze_status missing_code, int *fd,
+                              struct stat *info, cloze_error *err) {
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0) {
         bool missing = errno == ENOENT || errno == ENOTDIR;
@@ -54,7 +54,8 @@ static cloze_status open_read(const char *path, cloze_status missing_code, int *
 
 /* ---- reading ---- */
 
-cloze_status file_map_open(const char *path, cloze_status missing_code, file_map *out, cloze_error *err) {
+cloze_status file_map_open(const char *path, cloze_status missing_code, file_map *out,
+                           cloze_error *err) {
     static const uint8_t nothing[1]; /* what an empty file maps to */
     *out = (file_map){0};
     int fd;
@@ -114,8 +115,8 @@ static cloze_status read_all(int fd, const char *path, size_t max, size_t expect
     return CLOZE_OK;
 }
 
-cloze_status file_read(const char *path, size_t max, cloze_status missing_code, char **data, size_t *n,
-                       cloze_error *err) {
+cloze_status file_read(const char *path, size_t max, cloze_status missing_code, char **data,
+                       size_t *n, cloze_error *err) {
     *data = NULL;
     *n = 0;
     if (max > SIZE_MAX / 4) max = SIZE_MAX / 4;
@@ -237,7 +238,7 @@ cloze_status file_writer_open(file_writer *w, const char *path, cloze_error *err
 static cloze_status commit_steps(file_writer *w, cloze_error *err) {
     bool failed = ferror(w->stream) != 0;
     if (fflush(w->stream) != 0) return fail_errno(w->path, "write", CLOZE_ERR_IO, err);
-    if (failed) CLOZE_FAIL(err, IO, "%s: cannot write: an earlier write failed (disk full?)", w->path);
+    if (failed) CLOZE_FAIL(err, IO, "%s: cannot write: the disk may be full", w->path);
     if (w->tmp_path && fsync(fileno(w->stream)) != 0 && errno != EINVAL) {
         return fail_errno(w->path, "sync", CLOZE_ERR_IO, err);
     }
@@ -245,7 +246,9 @@ static cloze_status commit_steps(file_writer *w, cloze_error *err) {
     w->stream = NULL;
     if (closed != 0) return fail_errno(w->path, "write", CLOZE_ERR_IO, err);
     if (!w->tmp_path) return CLOZE_OK;
-    if (rename(w->tmp_path, w->path) != 0) return fail_errno(w->path, "rename into", CLOZE_ERR_IO, err);
+    if (rename(w->tmp_path, w->path) != 0) {
+        return fail_errno(w->path, "rename into", CLOZE_ERR_IO, err);
+    }
     mem_free(w->tmp_path); /* it stands: nothing to take back */
     w->tmp_path = NULL;
     return sync_parent(w->path, err);
@@ -278,7 +281,8 @@ static cloze_status make_dir(const char *path, cloze_error *err) {
     if (mkdir(path, 0777) == 0) return CLOZE_OK;
     if (errno == EEXIST || errno == EISDIR) {
         if (file_is_dir(path)) return CLOZE_OK;
-        CLOZE_FAIL(err, IO, "%s: cannot create the directory: a file of that name stands there", path);
+        CLOZE_FAIL(err, IO, "%s: cannot create the directory: a file of that name stands there",
+                   path);
     }
     return fail_errno(path, "create the directory", CLOZE_ERR_IO, err);
 }
@@ -353,14 +357,12 @@ void dir_list_free(char **names, size_t n) {
     mem_free(names);
 }
 
-/* Calls visit for path and, when it is a directory (no link to one), first for all that is in it. */
+/* Calls visit for path and, when it is a directory (no link to one), first for all within it. */
 typedef cloze_status (*visit_fn)(const char *path, bool is_dir, cloze_error *err);
 static cloze_status walk(const char *path, int depth, visit_fn visit, cloze_error *err) {
     struct stat info;
     if (lstat(path, &info) != 0) return fail_errno(path, "read", CLOZE_ERR_IO, err);
-    if (!S_ISDIR(info.st_mode)) return S_ISLNK(info.st_mode) || S_ISREG(info.st_mode)
-                                           ? visit(path, false, err)
-                                           : CLOZE_OK;
+    if (!S_ISDIR(info.st_mode)) return visit(path, false, err);
     if (depth > DIR_MAX_DEPTH) CLOZE_FAIL(err, IO, "%s: directories are nested too deep", path);
     char **names;
     size_t n;
@@ -381,9 +383,9 @@ static cloze_status visit_remove(const char *path, bool is_dir, cloze_error *err
 }
 
 static cloze_status visit_sync(const char *path, bool is_dir, cloze_error *err) {
-    struct stat info;
-    bool link = !is_dir && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
-    return link ? CLOZE_OK : sync_path(path, is_dir ? O_DIRECTORY : 0, err);
+    struct stat info; /* links and pipes have no content of their own to sync */
+    if (!is_dir && (lstat(path, &info) != 0 || !S_ISREG(info.st_mode))) return CLOZE_OK;
+    return sync_path(path, is_dir ? O_DIRECTORY : 0, err);
 }
 
 cloze_status dir_remove(const char *path, cloze_error *err) {

@@ -45,7 +45,8 @@ static cloze_status check_text(const char *text, size_t n, const char *what, clo
         if (c == '"') in_string = !in_string;
         if (in_string && c == '\\') {
             if (n - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0) {
-                return fail_at(text, i, what, code, "a string must not hold the NUL character", err);
+                return fail_at(text, i, what, code, "a string must not hold the NUL character",
+                               err);
             }
             i++;
         }
@@ -59,8 +60,8 @@ static cloze_status check_text(const char *text, size_t n, const char *what, clo
 }
 
 /* text[n] must be NUL. */
-static cloze_status parse_terminated(const char *text, size_t n, const char *what, cloze_status code,
-                                     cJSON **out, cloze_error *err) {
+static cloze_status parse_terminated(const char *text, size_t n, const char *what,
+                                     cloze_status code, cJSON **out, cloze_error *err) {
     CLOZE_TRY(check_text(text, n, what, code, err));
     const char *end = text;
     cJSON *root = cJSON_ParseWithLengthOpts(text, n, &end, 0);
@@ -71,14 +72,15 @@ static cloze_status parse_terminated(const char *text, size_t n, const char *wha
     end += strspn(end, " \t\r\n");
     if (end < text + n) {
         cJSON_Delete(root);
-        return fail_at(text, (size_t)(end - text), what, code, "something follows the JSON value", err);
+        return fail_at(text, (size_t)(end - text), what, code, "something follows the JSON value",
+                       err);
     }
     *out = root;
     return CLOZE_OK;
 }
 
-cloze_status json_parse(const char *text, size_t n, const char *what, cloze_status code, cJSON **out,
-                        cloze_error *err) {
+cloze_status json_parse(const char *text, size_t n, const char *what, cloze_status code,
+                        cJSON **out, cloze_error *err) {
     *out = NULL;
     char *copy = mem_strndup(text, n);
     if (!copy) CLOZE_FAIL(err, MEMORY, "%s: out of memory (%zu bytes)", what, n);
@@ -156,7 +158,8 @@ cloze_status json_get_bool(const cJSON *obj, const char *key, bool *out, cloze_e
     return CLOZE_OK;
 }
 
-cloze_status json_get_string(const cJSON *obj, const char *key, const char **out, cloze_error *err) {
+cloze_status json_get_string(const cJSON *obj, const char *key, const char **out,
+                             cloze_error *err) {
     const cJSON *value = get_value(obj, key);
     if (!value) return CLOZE_OK;
     if (!cJSON_IsString(value)) return fail_type(key, "a string", value, err);

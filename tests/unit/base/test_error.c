@@ -12,10 +12,13 @@
 #include "base/utf8.h"
 
 static void test_status_numbers_and_texts(void **state) {
-    const struct { cloze_status status; int exit_code; } rows[] = {
-        {CLOZE_OK, 0},        {CLOZE_ERR_INTERNAL, 1}, {CLOZE_ERR_USAGE, 2},
-        {CLOZE_ERR_DATA, 3},  {CLOZE_ERR_MODEL, 4},    {CLOZE_ERR_MEMORY, 5},
-        {CLOZE_ERR_IO, 6},    {CLOZE_ERR_NONFINITE, 7}, {CLOZE_ERR_INTERRUPTED, 130},
+    const struct {
+        cloze_status status;
+        int exit_code;
+    } rows[] = {
+        {CLOZE_OK, 0},       {CLOZE_ERR_INTERNAL, 1},  {CLOZE_ERR_USAGE, 2},
+        {CLOZE_ERR_DATA, 3}, {CLOZE_ERR_MODEL, 4},     {CLOZE_ERR_MEMORY, 5},
+        {CLOZE_ERR_IO, 6},   {CLOZE_ERR_NONFINITE, 7}, {CLOZE_ERR_INTERRUPTED, 130},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(rows[i].status, rows[i].exit_code);
@@ -92,9 +95,12 @@ static void test_free_takes_library_strings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status_numbers_and_texts), cmocka_unit_test(test_set_formats_one_line),
-        cmocka_unit_test(test_prefix_keeps_the_code),    cmocka_unit_test(test_long_messages_stay_valid_utf8),
-        cmocka_unit_test(test_flow_macros),              cmocka_unit_test(test_free_takes_library_strings),
+        cmocka_unit_test(test_status_numbers_and_texts),
+        cmocka_unit_test(test_set_formats_one_line),
+        cmocka_unit_test(test_prefix_keeps_the_code),
+        cmocka_unit_test(test_long_messages_stay_valid_utf8),
+        cmocka_unit_test(test_flow_macros),
+        cmocka_unit_test(test_free_takes_library_strings),
     };
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);
 }

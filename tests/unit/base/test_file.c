@@ -6,12 +6,12 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -97,9 +97,11 @@ static void test_read_is_bounded(void **state) {
     assert_int_equal(n, sizeof big);
     assert_int_equal(strlen(text), n);
     mem_free(text);
-    assert_int_equal(file_read(at("big"), sizeof big - 1, CLOZE_ERR_DATA, &text, &n, &err), CLOZE_ERR_DATA);
+    assert_int_equal(file_read(at("big"), sizeof big - 1, CLOZE_ERR_DATA, &text, &n, &err),
+                     CLOZE_ERR_DATA);
     assert_null(text);
-    assert_int_equal(file_read("/dev/zero", 100000, CLOZE_ERR_DATA, &text, &n, &err), CLOZE_ERR_DATA);
+    assert_int_equal(file_read("/dev/zero", 100000, CLOZE_ERR_DATA, &text, &n, &err),
+                     CLOZE_ERR_DATA);
     assert_int_equal(file_read(at("big"), SIZE_MAX, CLOZE_ERR_DATA, &text, &n, &err), CLOZE_OK);
     mem_free(text);
 }
@@ -166,6 +168,7 @@ static void test_links_and_modes(void **state) {
     assert_content(at("link"), "1");
     assert_int_equal(symlink("/", at("root")), 0); /* must not be followed by dir_remove */
     assert_int_equal(symlink("gone", at("dangling")), 0);
+    assert_int_equal(mkfifo(at("pipe"), 0600), 0); /* syncing must not wait for a writer */
     assert_int_equal(dir_sync(here, NULL), CLOZE_OK);
 }
 
@@ -212,8 +215,11 @@ static void test_rename(void **state) {
 }
 
 static void test_paths(void **state) {
-    const struct { const char *dir, *name, *joined; } rows[] = {
-        {"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"/", "b", "/b"}, {"", "b", "b"}, {"a b", "c d", "a b/c d"},
+    const struct {
+        const char *dir, *name, *joined;
+    } rows[] = {
+        {"a", "b", "a/b"}, {"a/", "b", "a/b"},        {"/", "b", "/b"},
+        {"", "b", "b"},    {"a b", "c d", "a b/c d"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *joined = path_join(rows[i].dir, rows[i].name);

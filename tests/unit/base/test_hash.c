@@ -65,7 +65,10 @@ static void test_map_grows_and_finds(void **state) {
 static void test_map_takes_any_bytes(void **state) {
     hash_map m;
     assert_int_equal(hash_map_init(&m, 4, NULL), CLOZE_OK);
-    const struct { const char *key; size_t n; } keys[] = {{"", 0}, {"\0", 1}, {"\0\0", 2}, {"a\0b", 3}, {"a", 1}};
+    const struct {
+        const char *key;
+        size_t n;
+    } keys[] = {{"", 0}, {"\0", 1}, {"\0\0", 2}, {"a\0b", 3}, {"a", 1}};
     for (int i = 0; i < 5; i++) hash_map_put(&m, keys[i].key, keys[i].n, i, NULL);
     for (int i = 0; i < 5; i++) assert_int_equal(hash_map_get(&m, keys[i].key, keys[i].n, -1), i);
     hash_map_put(&m, NULL, 0, 9, NULL);

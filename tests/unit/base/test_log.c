@@ -101,8 +101,10 @@ static int isa_of_child(const char *setting) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        if (setting) setenv("CLOZE_ISA", setting, 1);
-        else unsetenv("CLOZE_ISA");
+        if (setting)
+            setenv("CLOZE_ISA", setting, 1);
+        else
+            unsetenv("CLOZE_ISA");
         int isa = (int)cpu_get_isa();
         setenv("CLOZE_ISA", "portable", 1);
         _exit(isa == (int)cpu_get_isa() ? isa : 99);

@@ -27,9 +27,23 @@ static void test_all_scalar_values_round_trip(void **state) {
 
 static void test_malformed_sequences(void **state) {
     const char *const bad[] = {
-        "\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC2\x20", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xE1\x80\x20",
-        "\xED\xA0\x80", "\xED\xBF\xBF", "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80",
-        "\xF5\x80\x80\x80", "\xFE", "\xFF", "\xF0\x9F\x98\x20",
+        "\x80",
+        "\xBF",
+        "\xC0\x80",
+        "\xC1\xBF",
+        "\xC2\x20",
+        "\xE0\x80\x80",
+        "\xE0\x9F\xBF",
+        "\xE1\x80\x20",
+        "\xED\xA0\x80",
+        "\xED\xBF\xBF",
+        "\xF0\x80\x80\x80",
+        "\xF0\x8F\xBF\xBF",
+        "\xF4\x90\x80\x80",
+        "\xF5\x80\x80\x80",
+        "\xFE",
+        "\xFF",
+        "\xF0\x9F\x98\x20",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         uint32_t c;
@@ -51,23 +65,32 @@ static void test_valid_prefix(void **state) {
 }
 
 static void test_count_and_width(void **state) {
-    const struct { const char *text; size_t count; int width; } rows[] = {
+    const struct {
+        const char *text;
+        size_t count;
+        int width;
+    } rows[] = {
         {"", 0, 0},
         {"abc", 3, 3},
         {"标题", 2, 4},
-        {"e\xCC\x81", 2, 1},             /* e + combining acute */
-        {"\xC3\xA9", 1, 1},              /* precomposed */
-        {"\xF0\x9F\x98\x80", 1, 2},      /* emoji */
-        {"\xEF\xBC\xA1", 1, 2},          /* fullwidth A */
-        {"\xEF\xBD\xB1", 1, 1},          /* halfwidth katakana */
-        {"a\xE2\x80\x8B" "b", 3, 2},     /* zero width space */
+        {"e\xCC\x81", 2, 1},        /* e + combining acute */
+        {"\xC3\xA9", 1, 1},         /* precomposed */
+        {"\xF0\x9F\x98\x80", 1, 2}, /* emoji */
+        {"\xEF\xBC\xA1", 1, 2},     /* fullwidth A */
+        {"\xEF\xBD\xB1", 1, 1},     /* halfwidth katakana */
+        {"a\xE2\x80\x8B"
+         "b",
+         3, 2}, /* zero width space */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t n = strlen(rows[i].text);
         assert_int_equal(utf8_count(rows[i].text, n), rows[i].count);
         assert_int_equal(utf8_width(rows[i].text, n), rows[i].width);
     }
-    assert_int_equal(utf8_width("a\xFF" "b", 3), 3);
+    assert_int_equal(utf8_width("a\xFF"
+                                "b",
+                                3),
+                     3);
 }
 
 int main(void) {
