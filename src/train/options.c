@@ -46,7 +46,6 @@ static const struct { const char *alias; int option; const char *commands; bool 
     {"eval_strategy", OPTION_evaluation_strategy, "TM", false},
     {"max_length", OPTION_max_seq_length, "TEPI", false},
     {"model_name_or_path", OPTION_model, "EPFKI", false},
-    {"gpus", -1, "", false},
 };
 
 char options_command_letter(const char *command) {

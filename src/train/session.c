@@ -1,0 +1,83 @@
+/* Running a classifier over packed batches. */
+#include "train/session.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+cloze_status session_open(session *s, const char *device, int n_threads, bool bf16, cloze_error *err) {
+    memset(s, 0, sizeof *s);
+    CLOZE_TRY(backend_find(device, &s->backend, err));
+    CLOZE_TRY(backend_check(s->backend, err));
+    CLOZE_TRY(s->backend->device_open(0, n_threads, &s->device, err));
+    tape_options o = {s->backend, s->device, bf16 ? DTYPE_BF16 : DTYPE_F32};
+    return tape_create(&o, &s->tape, err);
+}
+
+void session_close(session *s) {
+    tape_destroy(s->tape);
+    if (s->backend && s->device) s->backend->device_close(s->device);
+    for (int i = 0; i < SESSION_MAX_VIEWS; i++) packed_batch_deinit(&s->batches[i]);
+    memset(s, 0, sizeof *s);
+}
+
+cloze_status encoded_views_build(const classifier *c, const example *examples, int64_t n, encoded_views *out, cloze_error *err) {
+    memset(out, 0, sizeof *out);
+    if (classifier_n_views(c) > SESSION_MAX_VIEWS)
+        CLOZE_FAIL(err, DATA, "the label words have %d different lengths in tokens; at most %d are possible", classifier_n_views(c), SESSION_MAX_VIEWS);
+    out->n = n;
+    for (int32_t i = 0; i < classifier_n_views(c); i++) {
+        cloze_status status = encoded_set_build(classifier_encoder(c, i), examples, n, &out->sets[i], err);
+        if (status != CLOZE_OK) {
+            encoded_views_deinit(out);
+            return status;
+        }
+        out->n_views = i + 1;
+    }
+    return CLOZE_OK;
+}
+
+void encoded_views_deinit(encoded_views *v) {
+    for (int32_t i = 0; i < SESSION_MAX_VIEWS; i++) encoded_set_deinit(&v->sets[i]);
+    memset(v, 0, sizeof *v);
+}
+
+cloze_status session_fill(session *s, const encoded_views *v, const batch_plan *plan, int64_t i,
+                          const packed_batch *views[SESSION_MAX_VIEWS], cloze_error *err) {
+    for (int32_t k = 0; k < v->n_views; k++) {
+        CLOZE_TRY(packed_batch_fill(&s->batches[k], &v->sets[k], plan, i, err));
+        views[k] = &s->batches[k];
+    }
+    return CLOZE_OK;
+}
+
+static cloze_status predict_batch(session *s, classifier *c, const packed_batch *const views[], float *logits, float *scratch,
+                                  cloze_error *err) {
+    classifier_run run = {0};
+    tape_begin_step(s->tape, false, 0, NULL, 0);
+    var *scores = classifier_logits(s->tape, c, views, &run);
+    CLOZE_TRY(tape_status(s->tape, err));
+    CLOZE_TRY(tape_read(s->tape, scores, scratch, err));
+    int32_t n_labels = classifier_labels(c)->n;
+    for (int32_t b = 0; b < views[0]->n_examples; b++)
+        memcpy(logits + (int64_t)views[0]->example_ids[b] * n_labels, scratch + (int64_t)b * n_labels, (size_t)n_labels * sizeof *logits);
+    return CLOZE_OK;
+}
+
+cloze_status session_predict(session *s, classifier *c, const encoded_views *v, int32_t batch_size, float *logits,
+                             progress *p, cloze_error *err) {
+    batch_plan plan = {0};
+    batch_options o = {.batch_size = batch_size};
+    const packed_batch *views[SESSION_MAX_VIEWS];
+    float *scratch; /* (batch,C) */
+    MEM_NEW(err, scratch, (int64_t)batch_size * classifier_labels(c)->n);
+    cloze_status status = batch_plan_by_length(&v->sets[0], &o, &plan, err);
+    for (int64_t i = 0; i < plan.n_batches && status == CLOZE_OK; i++) {
+        status = session_fill(s, v, &plan, i, views, err);
+        if (status == CLOZE_OK) status = predict_batch(s, c, views, logits, scratch, err);
+        if (p) progress_update(p, i + 1);
+    }
+    batch_plan_deinit(&plan);
+    mem_free(scratch);
+    return status;
+}
