@@ -323,7 +323,7 @@ static cloze_status push_global(machine *m, const char *module, size_t module_le
             return push_node(m, (pickle_node){.kind = PICKLE_GLOBAL, .global = g->id});
     }
     char shown_module[64], shown_name[64];
-    PICKLE_FAIL(m, "%s.%s is refused: it is not part of a plain state dict. Save "
+    PICKLE_FAIL(m, "global %s.%s is refused: it is not part of a plain state dict. Save "
                 "model.state_dict() alone, best as safetensors",
                 ckpt_printable(module, module_len, shown_module, sizeof shown_module),
                 ckpt_printable(name, name_len, shown_name, sizeof shown_name));
