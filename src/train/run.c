@@ -1,0 +1,274 @@
+/* The train and eval commands from options to files. */
+#include "train/run.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "model/locate.h"
+#include "train/predictor.h"
+#include "train/trainer.h"
+
+/* Everything that a run opens; closed in one place. */
+typedef struct run {
+    const options *o;
+    const cloze_callbacks *callbacks;
+    data_dir dir;
+    label_set labels;
+    dataset train, dev, test;
+    classifier *c;
+    session session;
+    buf *all; /* all_results.json without braces */
+    buf notes;
+} run;
+
+static void run_close(run *r) {
+    session_close(&r->session);
+    classifier_destroy(r->c);
+    dataset_deinit(&r->train);
+    dataset_deinit(&r->dev);
+    dataset_deinit(&r->test);
+    label_set_deinit(&r->labels);
+    data_dir_deinit(&r->dir);
+    buf_deinit(&r->notes);
+}
+
+static void tell_notes(run *r) {
+    char *line = buf_ok(&r->notes) && r->notes.len ? r->notes.data : NULL;
+    while (line && *line) {
+        char *end = strchr(line, '\n');
+        if (end) *end = 0;
+        if (*line) log_line(r->callbacks, CLOZE_LOG_WARN, "%s", line);
+        line = end ? end + 1 : NULL;
+    }
+    buf_clear(&r->notes);
+}
+
+/* ---- data ---- */
+
+static const char *pick(const char *flag, const char *in_dir) { return flag ? flag : in_dir; }
+
+static cloze_status find_files(run *r, cloze_error *err) {
+    const options *o = r->o;
+    bool all_named = o->train_file || o->dev_file || o->test_file;
+    if (all_named && !OPTION_IS_SET(o, data_dir)) return CLOZE_OK;
+    return data_dir_find(o->data_dir, &r->dir, err);
+}
+
+static dataset_options columns(const options *o, dataset_labelling labelling) {
+    return (dataset_options){.labelling = labelling, .text_column = o->text_column, .text_b_column = o->text_b_column,
+                             .label_column = o->label_column};
+}
+
+static cloze_status read_set(run *r, const char *path, dataset_labelling labelling, const label_set *labels, dataset *out, cloze_error *err) {
+    dataset_options d = columns(r->o, labelling);
+    CLOZE_TRY(dataset_read(path, &d, labels, out, err));
+    if (out->labelled && labels) {
+        int64_t *counts;
+        MEM_NEW(err, counts, labels->n + 1);
+        dataset_count_labels(out, labels, counts, &r->notes);
+        mem_free(counts);
+        tell_notes(r);
+    }
+    return CLOZE_OK;
+}
+
+/* Labels come from the label file, else from the training set. */
+static cloze_status read_train(run *r, cloze_error *err) {
+    const char *train = pick(r->o->train_file, r->dir.train), *labels = pick(r->o->label_file, r->dir.label);
+    if (!train) CLOZE_FAIL(err, DATA, "%s: no train.txt (or .jsonl, .csv) to train on; or name one with --train_file", r->o->data_dir);
+    if (labels) {
+        CLOZE_TRY(label_set_read(labels, &r->labels, &r->notes, err));
+        tell_notes(r);
+        return read_set(r, train, DATASET_LABELS_REQUIRED, &r->labels, &r->train, err);
+    }
+    CLOZE_TRY(read_set(r, train, DATASET_LABELS_REQUIRED, NULL, &r->train, err));
+    CLOZE_TRY(dataset_collect_labels(&r->train, &r->labels, err));
+    return dataset_assign_labels(&r->train, &r->labels, err);
+}
+
+static cloze_status read_dev(run *r, const label_set *labels, cloze_error *err) {
+    const char *dev = pick(r->o->dev_file, r->dir.dev);
+    if (!dev) CLOZE_FAIL(err, DATA, "%s: no dev.txt (or .jsonl, .csv) to evaluate on; or name one with --dev_file", r->o->data_dir);
+    return read_set(r, dev, DATASET_LABELS_REQUIRED, labels, &r->dev, err);
+}
+
+/* The test file, else the unlabelled one: T1 predicts test.txt. */
+static cloze_status read_test(run *r, const label_set *labels, cloze_error *err) {
+    const char *test = pick(r->o->test_file, r->dir.test ? r->dir.test : r->dir.unlabelled);
+    if (!test) CLOZE_FAIL(err, DATA, "%s: no test.txt (or data.txt) to label; or name one with --test_file", r->o->data_dir);
+    return read_set(r, test, DATASET_LABELS_AUTO, labels, &r->test, err);
+}
+
+/* ---- results ---- */
+
+/* Writes "{fields}" to DIR/name and adds the fields to all_results.json. */
+static cloze_status put_results(run *r, const char *name, const char *fields, cloze_error *err) {
+    buf b;
+    buf_init(&b, (size_t)64 << 20);
+    buf_printf(&b, "{\n%s\n}\n", fields);
+    cloze_status status = state_write_file(r->o->output_dir, name, &b, err);
+    buf_deinit(&b);
+    buf_printf(r->all, "%s%s", r->all->len ? ",\n" : "", fields);
+    return status;
+}
+
+static cloze_status put_metrics(run *r, const metrics *m, const char *prefix, const char *file, cloze_error *err) {
+    buf b;
+    buf_init(&b, (size_t)64 << 20);
+    metrics_write_json(m, prefix, classifier_labels(r->c), (int32_t)r->o->per_device_eval_batch_size, true, &b);
+    cloze_status status = buf_ok(&b) ? put_results(r, file, b.data, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    buf_deinit(&b);
+    log_line(r->callbacks, CLOZE_LOG_INFO, "***** %s metrics ***** accuracy %.4f, macro F1 %.4f, loss %.4f (%lld examples, %.1f per second)",
+             prefix, m->accuracy, m->macro_f1, m->loss, (long long)m->n, (double)m->n / (m->seconds > 0 ? m->seconds : 1e-9));
+    return status;
+}
+
+static cloze_status put_train_results(run *r, const trainer_result *t, cloze_error *err) {
+    buf b;
+    buf_init(&b, 4096);
+    double seconds = t->seconds > 0 ? t->seconds : 1e-9;
+    const struct { const char *name; double value; } all[] = {
+        {"epoch", t->epoch},
+        {"train_loss", t->train_loss},
+        {"train_runtime", t->seconds},
+        {"train_samples_per_second", t->epoch * (double)r->train.n / seconds},
+        {"train_steps_per_second", (double)t->steps / seconds},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        buf_printf(&b, "%s  \"%s\": ", i ? ",\n" : "", all[i].name);
+        buf_json_double(&b, all[i].value);
+    }
+    buf_printf(&b, ",\n  \"train_steps\": %lld", (long long)t->steps);
+    cloze_status status = buf_ok(&b) ? put_results(r, "train_results.json", b.data, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    buf_deinit(&b);
+    return status;
+}
+
+/* ---- the parts of a run ---- */
+
+static cloze_status open_classifier(run *r, cloze_error *err) {
+    const options *o = r->o;
+    bool lengths = OPTION_IS_SET(o, max_seq_length);
+    classifier_options c = {
+        .method = strcmp(o->method, "finetune") == 0 ? METHOD_FINETUNE : METHOD_PROMPT,
+        .verbalizer = strcmp(o->verbalizer, "manual") == 0 ? VERBALIZER_MANUAL : VERBALIZER_SOFT,
+        .prompt = o->prompt,
+        .max_seq_length = lengths ? (int32_t)o->max_seq_length : 0,
+        .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
+        .truncate_left = strcmp(o->truncate_mode, "head") == 0,
+        .text_field = r->train.text_column,
+        .text_b_field = r->train.text_b_column,
+        .has_text_b = r->train.has_text_b,
+        .seed = (uint64_t)o->seed,
+        .callbacks = r->callbacks,
+    };
+    if (!o->do_train) {
+        if (!o->resume_from_checkpoint)
+            CLOZE_FAIL(err, USAGE, "--do_eval and --do_predict without --do_train need --resume_from_checkpoint DIR, the output directory of a training run");
+        return classifier_open(o->resume_from_checkpoint, &c, &r->c, err);
+    }
+    char *dir = NULL;
+    CLOZE_TRY(model_locate(o->model_name_or_path, &dir, err));
+    cloze_status status = classifier_create(dir, &c, &r->labels, &r->c, err);
+    mem_free(dir);
+    return status;
+}
+
+static cloze_status train(run *r, cloze_error *err) {
+    trainer_result result;
+    trainer_data data = {&r->train, r->dev.n ? &r->dev : NULL};
+    cloze_status status = trainer_run(&r->c, &r->session, r->o, &data, r->callbacks, &result, err);
+    if (status == CLOZE_OK) status = classifier_save(r->c, r->o->output_dir, err);
+    if (status == CLOZE_OK) {
+        buf args;
+        buf_init(&args, 1 << 20);
+        options_write_json(r->o, &args);
+        status = state_write_file(r->o->output_dir, "training_args.json", &args, err);
+        buf_deinit(&args);
+    }
+    if (status == CLOZE_OK) status = put_train_results(r, &result, err);
+    mem_free(result.best_checkpoint);
+    return status;
+}
+
+static cloze_status evaluate(run *r, cloze_error *err) {
+    metrics m;
+    CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev, (int32_t)r->o->per_device_eval_batch_size, "eval", r->callbacks, &m, NULL, err));
+    cloze_status status = put_metrics(r, &m, "eval", "eval_results.json", err);
+    metrics_deinit(&m);
+    return status;
+}
+
+static cloze_status predict(run *r, cloze_error *err) {
+    prediction_set p = {0};
+    CLOZE_TRY(prediction_set_make(r->c, &r->session, &r->test, (int32_t)r->o->per_device_eval_batch_size, r->callbacks, &p, err));
+    cloze_status status = prediction_set_write(&p, r->c, &r->test, r->o->output_dir, err);
+    if (status == CLOZE_OK && r->test.labelled) status = put_metrics(r, &p.metrics, "test", "test_results.json", err);
+    if (status == CLOZE_OK)
+        log_line(r->callbacks, CLOZE_LOG_INFO, "%lld predictions are in %s/predictions.txt and predictions.jsonl", (long long)r->test.n, r->o->output_dir);
+    prediction_set_deinit(&p);
+    return status;
+}
+
+static cloze_status run_all(run *r, cloze_error *err) {
+    const options *o = r->o;
+    CLOZE_TRY(find_files(r, err));
+    if (o->do_train) CLOZE_TRY(read_train(r, err));
+    if (o->do_train && o->do_eval) CLOZE_TRY(read_dev(r, &r->labels, err));
+    if (o->do_train && o->do_predict) CLOZE_TRY(read_test(r, &r->labels, err));
+    CLOZE_TRY(open_classifier(r, err));
+    if (!o->do_train && o->do_eval) CLOZE_TRY(read_dev(r, classifier_labels(r->c), err));
+    if (!o->do_train && o->do_predict) CLOZE_TRY(read_test(r, classifier_labels(r->c), err));
+    CLOZE_TRY(dir_create(o->output_dir, err));
+    CLOZE_TRY(session_open(&r->session, o->device, (int)o->num_threads, o->bf16, err));
+    if (o->do_train) CLOZE_TRY(train(r, err));
+    if (o->do_eval) CLOZE_TRY(evaluate(r, err));
+    if (o->do_predict) CLOZE_TRY(predict(r, err));
+    return CLOZE_OK;
+}
+
+cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *results, cloze_error *err) {
+    buf all;
+    buf_init(&all, (size_t)256 << 20);
+    run r = {.o = o, .callbacks = callbacks, .all = &all};
+    buf_init(&r.notes, 1 << 20);
+    cloze_status status = run_all(&r, err);
+    if (status == CLOZE_OK && buf_ok(&all)) {
+        buf_printf(results, "{\n%s\n}\n", all.data);
+        status = state_write_file(o->output_dir, "all_results.json", results, err);
+    }
+    run_close(&r);
+    buf_deinit(&all);
+    return status;
+}
+
+/* ---- eval ---- */
+
+static cloze_status eval_all(run *r, buf *results, cloze_error *err) {
+    const options *o = r->o;
+    metrics m;
+    if (!o->model) CLOZE_FAIL(err, USAGE, "--model DIR is missing: the output directory of a training run");
+    if (!o->input) CLOZE_FAIL(err, USAGE, "--input FILE is missing: labelled examples to evaluate on");
+    classifier_options c = {.max_seq_length = OPTION_IS_SET(o, max_seq_length) ? (int32_t)o->max_seq_length : 0,
+                            .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
+                            .callbacks = r->callbacks};
+    CLOZE_TRY(classifier_open(o->model, &c, &r->c, err));
+    CLOZE_TRY(read_set(r, o->input, DATASET_LABELS_REQUIRED, classifier_labels(r->c), &r->dev, err));
+    CLOZE_TRY(session_open(&r->session, o->device, (int)o->num_threads, o->bf16, err));
+    CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev, (int32_t)o->batch_size, "eval", r->callbacks, &m, NULL, err));
+    buf_puts(results, "{\n");
+    metrics_write_json(&m, "eval", classifier_labels(r->c), (int32_t)o->batch_size, true, results);
+    buf_puts(results, "\n}\n");
+    metrics_deinit(&m);
+    return buf_ok(results) ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the metrics");
+}
+
+cloze_status eval_run(const options *o, const cloze_callbacks *callbacks, buf *results, cloze_error *err) {
+    run r = {.o = o, .callbacks = callbacks};
+    buf_init(&r.notes, 1 << 20);
+    cloze_status status = eval_all(&r, results, err);
+    run_close(&r);
+    return status;
+}
