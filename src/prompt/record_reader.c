@@ -336,12 +336,16 @@ static bool has_extension(const char *name, const char *extension) {
     return n > m && strcasecmp(name + n - m, extension) == 0;
 }
 
-static bool is_json_object(const char *line, size_t n) {
+/* *is_object: the line is one JSON object. Fails only without memory. */
+static cloze_status try_json(const char *line, size_t n, bool *is_object, cloze_error *err) {
     cJSON *root = NULL;
-    bool is_object =
-        json_parse(line, n, "", CLOZE_ERR_DATA, &root, NULL) == CLOZE_OK && cJSON_IsObject(root);
+    cloze_error inner;
+    cloze_status status = json_parse(line, n, "", CLOZE_ERR_DATA, &root, &inner);
+    *is_object = status == CLOZE_OK && cJSON_IsObject(root);
     json_destroy(root);
-    return is_object;
+    if (status != CLOZE_ERR_MEMORY) return CLOZE_OK;
+    if (err) *err = inner;
+    return status;
 }
 
 /* A header of nothing but usual column names, a text among them and a label or pair: two columns at
@@ -388,7 +392,9 @@ static cloze_status recognise(record_reader *r, cloze_error *err) {
     if (json_name && trimmed[0] == '[')
         CLOZE_FAIL(err, DATA,
                    "%s: a JSON list; one object a line is wanted (jq -c '.[]' makes that)", name);
-    if (json_name || (trimmed[0] == '{' && is_json_object(line, n)))
+    bool is_object = false;
+    if (!json_name && trimmed[0] == '{') CLOZE_TRY(try_json(line, n, &is_object, err));
+    if (json_name || is_object)
         r->format = DATASET_JSONL;
     else if (r->format == DATASET_CSV)
         return CLOZE_OK;

@@ -5,7 +5,7 @@
 #ifndef CLOZE_PROMPT_RECORD_READER_H
 #define CLOZE_PROMPT_RECORD_READER_H
 
-#include <cjson/cJSON.h>
+#include "base/json.h"
 
 #include "base/buf.h"
 #include "prompt/dataset.h"

@@ -208,6 +208,10 @@ static cloze_status parse_items(parser *p, size_t open, part_builder *b) {
             is_set = !has_value;
         else if (!is_set && !has_value)
             return fail_expected(p, ": and a value are expected");
+        bool ends = p->at >= p->n || p->text[p->at] == ',' || p->text[p->at] == '}';
+        if (!has_value && !ends)
+            return fail_expected(p, i == 0 ? "a colon, a comma or } is expected"
+                                           : ", or } is expected");
         skip_space(p);
         if (has_value) CLOZE_TRY(parse_value(p, &value));
         if (!part_builder_set(b, key, &value, message, sizeof message))
