@@ -52,6 +52,9 @@ void tape_destroy(tape *t);
  * one key a packed row. Dropout is active exactly when row_keys is not NULL, with or without
  * gradients. Gathered, pooled and concatenated rows carry the keys of the rows they come from. */
 void tape_begin_step(tape *t, bool with_grad, uint64_t dropout_key, const uint64_t *row_keys, int64_t n_rows);
+/* Other dropout keys from here on in this step (rows of another view, gathered rows); NULL = no dropout. Nodes made
+ * before keep theirs, also when a checkpointed block runs again. */
+void tape_set_row_keys(tape *t, const uint64_t *row_keys, int64_t n_rows);
 /* OK, or the first error since tape_begin_step, copied to err. */
 cloze_status tape_status(const tape *t, cloze_error *err);
 bool tape_failed(const tape *t);
