@@ -229,9 +229,10 @@ cloze_status ref_cosine_forward(backend_device *dev, const tensor *a, const tens
 /*
  * dx (n,H) for one side: with u = x/|x| and v = z/|z|, d cos/dx = (v - cos u) / |x|, and the norm's
  * part (cos u) is absent where eps stands in for it. transposed: y, dy are (rows of z, rows of x).
+ * z_norms: (rows of z).
  */
-static void cosine_side(const tensor *x, const tensor *z, double eps, const tensor *y, const tensor *dy,
-                        bool transposed, tensor *dx)
+static void cosine_side(const tensor *x, const tensor *z, const double *z_norms, double eps, const tensor *y,
+                        const tensor *dy, bool transposed, tensor *dx)
 {
     for (int64_t i = 0; i < x->rows; i++) {
         double norm = row_norm(x, i, eps);
@@ -242,7 +243,7 @@ static void cosine_side(const tensor *x, const tensor *z, double eps, const tens
                 double g = transposed ? ref_get(dy, j, i) : ref_get(dy, i, j);
                 double cosine = transposed ? ref_get(y, j, i) : ref_get(y, i, j);
                 double u = clamped ? 0.0 : ref_get(x, i, c) / norm;
-                sum += g * (ref_get(z, j, c) / row_norm(z, j, eps) - cosine * u) / norm;
+                sum += g * (ref_get(z, j, c) / z_norms[j] - cosine * u) / norm;
             }
             ref_set(dx, i, c, sum);
         }
@@ -257,7 +258,12 @@ cloze_status ref_cosine_backward(backend_device *dev, const tensor *a, const ten
     REF_SHAPE(dy, a->rows, b->rows);
     REF_SHAPE(da, a->rows, a->cols);
     REF_SHAPE(db, b->rows, b->cols);
-    if (da) cosine_side(a, b, eps, y, dy, false, da);
-    if (db) cosine_side(b, a, eps, y, dy, true, db);
+    double *a_norms; /* (R), then (Q) of b */
+    CLOZE_TRY(ref_scratch(dev, a->rows + b->rows, &a_norms, err));
+    double *b_norms = a_norms + a->rows;
+    for (int64_t i = 0; i < a->rows; i++) a_norms[i] = row_norm(a, i, eps);
+    for (int64_t j = 0; j < b->rows; j++) b_norms[j] = row_norm(b, j, eps);
+    if (da) cosine_side(a, b, b_norms, eps, y, dy, false, da);
+    if (db) cosine_side(b, a, a_norms, eps, y, dy, true, db);
     return CLOZE_OK;
 }
