@@ -95,7 +95,7 @@ static cloze_status parse_hex_escape(parser *p, int digits, char *out, size_t *o
 /* One escape behind the backslash, as Python reads it; an unknown one keeps its backslash. */
 static cloze_status parse_escape(parser *p, char *out, size_t *out_n) {
     static const char from[] = "\\'\"abfnrtv", to[] = "\\'\"\a\b\f\n\r\t\v";
-    if (p->at >= p->n) return fail_at(p, p->at, "a closing quote is expected");
+    if (p->at >= p->n) return CLOZE_OK; /* the string is seen to be open then */
     char c = p->text[p->at++];
     if (c == '\n') return CLOZE_OK;
     if (c == 'x') return parse_hex_escape(p, 2, out, out_n);
