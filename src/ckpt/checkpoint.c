@@ -41,14 +41,14 @@ const char *ckpt_printable(const char *text, size_t len, char *out, size_t out_s
     return out;
 }
 
-cloze_status ckpt_add_file(ckpt *c, const char *path, const ckpt_file **out, cloze_error *err)
+/* A file of the checkpoint without its bytes yet. */
+static cloze_status add_file(ckpt *c, const char *path, ckpt_file **out, cloze_error *err)
 {
     GROW(err, c->files, c->n_files, c->cap_files);
-    ckpt_file *f = arena_alloc(&c->arena, sizeof *f);
+    ckpt_file *f = arena_alloc(&c->arena, sizeof *f); /* zeroed */
     if (!f) return out_of_memory(err);
     f->path = arena_strdup(&c->arena, path);
     if (!f->path) return out_of_memory(err);
-    CLOZE_TRY(file_map_open(path, CLOZE_ERR_MODEL, &f->map, err));
     c->files[c->n_files++] = f;
     *out = f;
     return CLOZE_OK;
@@ -147,7 +147,7 @@ cloze_status ckpt_add_view(ckpt *c, const ckpt_view *v, cloze_error *err)
     if (!name) return out_of_memory(err);
     memcpy(name, v->name, v->name_len);
 
-    ckpt_tensor t = {.name = name, .file = file, .dtype = v->dtype, .mapped = v->mapped};
+    ckpt_tensor t = {.name = name, .file = file, .dtype = v->dtype, .mapped = v->mapped && v->file->mapped};
     CLOZE_TRY(check_view(v, &t, err));
     t.data = t.count > 0 ? v->storage + (size_t)v->offset * dtype_size(v->dtype) : v->storage;
     t.contiguous = is_contiguous(&t);
@@ -163,10 +163,8 @@ static bool starts_with(const ckpt_file *f, const char *bytes, size_t n)
 }
 
 /* One file, its format told by its first bytes. */
-static cloze_status read_file(ckpt *c, const char *path, cloze_error *err)
+static cloze_status read_content(ckpt *c, const ckpt_file *f, cloze_error *err)
 {
-    const ckpt_file *f;
-    CLOZE_TRY(ckpt_add_file(c, path, &f, err));
     if (starts_with(f, "PK\003\004", 4)) {
         c->format = "torch";
         return torch_read_zip(c, f, err);
@@ -185,9 +183,18 @@ static cloze_status read_file(ckpt *c, const char *path, cloze_error *err)
     }
     if (starts_with(f, "version https://git-lfs", 23))
         CLOZE_FAIL(err, MODEL, "%s is a Git LFS pointer, not the weights: run `git lfs pull` there",
-                   path);
-    CLOZE_FAIL(err, MODEL, "%s is neither safetensors nor a torch or Paddle checkpoint%s", path,
+                   f->path);
+    CLOZE_FAIL(err, MODEL, "%s is neither safetensors nor a torch or Paddle checkpoint%s", f->path,
                f->map.size < 16 ? " (the file is cut short)" : "");
+}
+
+static cloze_status read_file(ckpt *c, const char *path, cloze_error *err)
+{
+    ckpt_file *f;
+    CLOZE_TRY(add_file(c, path, &f, err));
+    CLOZE_TRY(file_map_open(path, CLOZE_ERR_MODEL, &f->map, err));
+    f->mapped = true;
+    return read_content(c, f, err);
 }
 
 /* A shard is named by a file that may come from anywhere: only a plain name beside it will do. */
@@ -289,27 +296,50 @@ static cloze_status read_dir(ckpt *c, const char *dir, cloze_error *err)
                "shards with the .index.json) or model_state.pdparams there", dir);
 }
 
+static cloze_status create(ckpt **out, cloze_error *err)
+{
+    MEM_NEW(err, *out, 1);
+    arena_init(&(*out)->arena, 64 << 10);
+    (*out)->format = "empty";
+    return hash_map_init(&(*out)->index, 512, err);
+}
+
+/* Gives c to the caller, or ends it when it failed. */
+static cloze_status finish(cloze_status status, ckpt *c, ckpt **out)
+{
+    if (status != CLOZE_OK) ckpt_close(c);
+    else *out = c;
+    return status;
+}
+
 cloze_status ckpt_open(const char *path, ckpt **out, cloze_error *err)
 {
-    *out = NULL;
-    ckpt *c;
-    MEM_NEW(err, c, 1);
-    arena_init(&c->arena, 64 << 10);
-    c->format = "empty";
-    cloze_status status = hash_map_init(&c->index, 512, err);
+    ckpt *c = *out = NULL;
+    cloze_status status = create(&c, err);
     if (status == CLOZE_OK) status = file_is_dir(path) ? read_dir(c, path, err) : read_path(c, path, err);
-    if (status != CLOZE_OK) {
-        ckpt_close(c);
-        return status;
+    return finish(status, c, out);
+}
+
+cloze_status ckpt_open_memory(const void *data, size_t n, const char *what, ckpt **out,
+                              cloze_error *err)
+{
+    ckpt *c = *out = NULL;
+    ckpt_file *f;
+    cloze_status status = create(&c, err);
+    if (status == CLOZE_OK) status = add_file(c, what, &f, err);
+    if (status == CLOZE_OK) {
+        f->map = (file_map){data, n};
+        status = read_content(c, f, err);
     }
-    *out = c;
-    return CLOZE_OK;
+    return finish(status, c, out);
 }
 
 void ckpt_close(ckpt *c)
 {
     if (!c) return;
-    for (size_t i = 0; i < c->n_files; i++) file_map_close(&c->files[i]->map);
+    for (size_t i = 0; i < c->n_files; i++) {
+        if (c->files[i]->mapped) file_map_close(&c->files[i]->map);
+    }
     for (size_t i = 0; i < c->n_owned; i++) mem_free(c->owned[i]);
     mem_free(c->files);
     mem_free(c->owned);

@@ -33,7 +33,7 @@ typedef struct ckpt_tensor {
     size_t bytes;                  /* count x element size: what a contiguous copy takes */
     bool contiguous;               /* rows one after another: data[0 .. bytes) is the tensor */
     bool aligned;                  /* data is a multiple of the element size */
-    bool mapped;                   /* in the mapped file (else inflated or byte-swapped memory) */
+    bool mapped;                   /* in a mapped file (else memory: inflated, byte-swapped...) */
 } ckpt_tensor;
 
 /*
@@ -42,6 +42,9 @@ typedef struct ckpt_tensor {
  * format is told by its content. *out is NULL on failure.
  */
 cloze_status ckpt_open(const char *path, ckpt **out, cloze_error *err);
+/* The same from the bytes of one file, which must outlive the checkpoint; `what` names them. */
+cloze_status ckpt_open_memory(const void *data, size_t n, const char *what, ckpt **out,
+                              cloze_error *err);
 void ckpt_close(ckpt *c); /* NULL is accepted */
 
 const char *ckpt_format(const ckpt *c); /* "safetensors", "torch", "torch (legacy)", "paddle" */

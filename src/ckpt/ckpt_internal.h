@@ -14,6 +14,7 @@
 typedef struct ckpt_file {
     const char *path; /* in the arena */
     file_map map;
+    bool mapped; /* else the bytes are the caller's memory */
 } ckpt_file;
 
 typedef struct ckpt_pair {
@@ -52,8 +53,6 @@ typedef struct ckpt_view {
 
 /* Checks v and adds it; a wrong view or a second tensor of that name is CLOZE_ERR_MODEL. */
 cloze_status ckpt_add_view(ckpt *c, const ckpt_view *v, cloze_error *err);
-/* Maps a file; it is closed with the checkpoint. */
-cloze_status ckpt_add_file(ckpt *c, const char *path, const ckpt_file **out, cloze_error *err);
 /* A heap block that lives as long as the checkpoint. */
 cloze_status ckpt_alloc_owned(ckpt *c, size_t bytes, void **out, cloze_error *err);
 cloze_status ckpt_add_metadata(ckpt *c, const char *key, const char *value, cloze_error *err);

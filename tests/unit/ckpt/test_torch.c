@@ -18,7 +18,7 @@ typedef struct member {
 
 static void put_le(buf *b, uint64_t value, int n)
 {
-    for (int i = 0; i < n; i++) buf_putc(b, (char)(value >> (8 * i)));
+    for (int i = 0; i < n; i++) buf_putc(b, i < 8 ? (char)(value >> (8 * i)) : 0);
 }
 
 static void put_sizes(buf *b, const member *m, size_t stored)
