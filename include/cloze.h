@@ -85,6 +85,62 @@ typedef struct cloze_callbacks {
     int (*interrupted)(void *user);
 } cloze_callbacks;
 
+/*
+ * Commands: the whole of what the program does, as calls. `args` are the flags as on the command
+ * line, without the command's name ("--data_dir", "data", "--do_train"): docs and `cloze COMMAND
+ * --help` list them. They are checked before any work starts (CLOZE_ERR_USAGE).
+ *
+ * *result (may be NULL when not wanted) receives a JSON document as a heap string for cloze_free();
+ * untouched on failure. Calls may run in several threads at once when their output directories differ.
+ */
+typedef struct cloze_args {
+    int count;
+    char *const *values;
+} cloze_args;
+
+/* Trains, and evaluates and predicts when asked to. Result: all_results.json. */
+CLOZE_API cloze_status cloze_train(cloze_args args, const cloze_callbacks *callbacks, char **result, cloze_error *err);
+/* Metrics of a trained run on a labelled file. */
+CLOZE_API cloze_status cloze_eval(cloze_args args, const cloze_callbacks *callbacks, char **result, cloze_error *err);
+/* Masked-LM pre-training on raw text. Result: pretrain_results.json. */
+CLOZE_API cloze_status cloze_pretrain(cloze_args args, const cloze_callbacks *callbacks, char **result, cloze_error *err);
+
+/* Receives the output of the streaming commands piece by piece, in order; each piece is whole lines. A non-zero return
+ * ends the call with CLOZE_ERR_IO. */
+typedef int (*cloze_write)(void *user, const char *text, size_t n);
+
+/* Labels every line of --input (constant memory, input order) or writes the tokens of every line. */
+CLOZE_API cloze_status cloze_predict(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
+CLOZE_API cloze_status cloze_tokenize(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
+/* Fills the masks of --text, or of every line of standard input; describes a model, a prompt. */
+CLOZE_API cloze_status cloze_fill(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
+CLOZE_API cloze_status cloze_inspect(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
+
+/* The flags of a command with defaults and help, as text for cloze_free(); ERR_USAGE for a command that there is not. */
+CLOZE_API cloze_status cloze_help(const char *command, char **text, cloze_error *err);
+/* True when the flags of a command are well-formed and ask for --json / --disable_tqdm; for front ends. */
+CLOZE_API int cloze_args_flag(cloze_args args, const char *name);
+
+/*
+ * A predictor: a trained run, opened once and used from any number of threads at a time. Each call borrows a session of
+ * its own from the predictor.
+ */
+typedef struct cloze_predictor cloze_predictor;
+typedef struct cloze_predictor_options {
+    int bf16;        /* products in bfloat16 */
+    int num_threads; /* of one call; 0 = one for each core */
+} cloze_predictor_options;
+
+/* options may be NULL. */
+CLOZE_API cloze_status cloze_predictor_open(const char *run_dir, const cloze_predictor_options *options, cloze_predictor **out, cloze_error *err);
+CLOZE_API void cloze_predictor_close(cloze_predictor *predictor);
+CLOZE_API int32_t cloze_predictor_label_count(const cloze_predictor *predictor);
+/* Borrowed, lives as long as the predictor; NULL when out of range. */
+CLOZE_API const char *cloze_predictor_label(const cloze_predictor *predictor, int32_t i);
+/* probabilities (n, label count) of n texts; texts_b NULL, or the second text of each pair. */
+CLOZE_API cloze_status cloze_predictor_run(cloze_predictor *predictor, const char *const *texts, const char *const *texts_b, size_t n,
+                                           float *probabilities, cloze_error *err);
+
 #ifdef __cplusplus
 }
 #endif

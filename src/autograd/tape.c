@@ -190,7 +190,8 @@ void tape_scope_begin(tape *t) {
     t->scope = scope;
 }
 
-static void var_release(tape *t, var *v) {
+void tape_release(tape *t, var *v) {
+    if (!v || t->status != CLOZE_OK) return;
     tape_drop(t, v->t_buffer);
     tape_drop(t, v->low_buffer);
     v->t_buffer = v->low_buffer = NULL;
@@ -213,7 +214,7 @@ void tape_scope_end(tape *t, var *const keep[], int n_keep) {
             v->scope_next = t->scope->vars;
             t->scope->vars = v;
         } else {
-            var_release(t, v);
+            tape_release(t, v);
         }
     }
 }
@@ -273,3 +274,5 @@ const backend *tape_backend(const tape *t) { return t->be; }
 backend_device *tape_device(const tape *t) { return t->dev; }
 cloze_dtype tape_compute_dtype(const tape *t) { return t->compute; }
 bool tape_with_grad(const tape *t) { return t->with_grad; }
+
+void *tape_alloc(tape *t, size_t bytes) { return tape_host_alloc(t, bytes); }

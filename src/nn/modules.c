@@ -58,7 +58,7 @@ static const int32_t *batch_positions(const nn_batch *b, int64_t offset, int32_t
 
 var *nn_embeddings_forward(tape *t, const nn_embeddings *e, const nn_batch *batch) {
     int64_t n = batch->n_tokens;
-    int32_t *scratch = mem_calloc((size_t)n * 2 + 1, sizeof *scratch); /* positions (N), zeros (N) */
+    int32_t *scratch = tape_alloc(t, ((size_t)n * 2 + 1) * sizeof *scratch); /* positions (N), zeros (N) */
     if (!scratch) return NULL;
     const int32_t *zeros = scratch + n;
     const int32_t *given[4] = {batch->input_ids, batch_positions(batch, e->position_offset, scratch),
@@ -73,7 +73,6 @@ var *nn_embeddings_forward(tape *t, const nn_embeddings *e, const nn_batch *batc
         ids[n_tables++] = given[i];
     }
     var *x = op_embedding(t, tables, ids, n_tables, n);
-    mem_free(scratch);
     if (e->override) x = e->override(t, e->override_state, batch, x);
     x = nn_layer_norm_forward(t, &e->norm, x, NULL, 0.0f, 0);
     return op_dropout(t, x, e->dropout_p, e->site);

@@ -162,15 +162,14 @@ cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block 
     return model_train_begin(c->model, &soft, soft ? 1 : 0, out, err);
 }
 
-/* Dropout keys (N) of a view's rows, and (B) of its first rows: functions of example id, view, pass and position. */
-static void set_row_keys(tape *t, const packed_batch *b, int32_t view, int32_t pass, bool first_rows_only) {
+/* Dropout keys (N) of a view's rows: functions of example id, view, pass and position. */
+static void set_row_keys(tape *t, const packed_batch *b, int32_t view, int32_t pass) {
     uint64_t *keys = tape_alloc(t, (size_t)b->n_tokens * sizeof *keys);
     int64_t n = 0;
     if (!keys) return;
     for (int32_t s = 0; s < b->n_examples; s++) {
         uint64_t key = rng_mix(rng_mix((uint64_t)b->example_ids[s], (uint64_t)view), (uint64_t)pass);
-        int32_t length = first_rows_only ? 1 : b->offsets[s + 1] - b->offsets[s];
-        for (int32_t i = 0; i < length; i++) keys[n++] = rng_mix(key, (uint64_t)i);
+        for (int32_t i = b->offsets[s]; i < b->offsets[s + 1]; i++) keys[n++] = rng_mix(key, (uint64_t)(i - b->offsets[s]));
     }
     tape_set_row_keys(t, keys, n);
 }
@@ -184,10 +183,9 @@ static var *view_logits(tape *t, classifier *c, int32_t view, const packed_batch
         .token_type_ids = b->token_type_ids,
         .position_ids = b->position_ids,
     };
-    if (run->dropout) set_row_keys(t, b, view, run->pass, false);
+    if (run->dropout) set_row_keys(t, b, view, run->pass);
     var *hidden = model_encode(t, c->model, &batch, run->checkpointing); /* (N,H) */
     if (c->options.method == METHOD_FINETUNE) {
-        if (run->dropout) set_row_keys(t, b, view, run->pass, true);
         var *first = op_gather_rows(t, hidden, b->offsets, b->n_examples); /* (B,H) */
         return model_classify(t, c->model, first);
     }
