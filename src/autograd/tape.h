@@ -82,6 +82,8 @@ void tape_retain_grad(tape *t, var *v);
 /* Frees, at its end, the values of all vars made since begin but `keep` (may be NULL). Scopes nest. */
 void tape_scope_begin(tape *t);
 void tape_scope_end(tape *t, var *const keep[], int n_keep);
+/* The same for one var now: its reader is the last (a block's input, once the next block has run). NULL is accepted. */
+void tape_release(tape *t, var *v);
 
 /* Runs block(t, ctx, x) without keeping its activations; backward runs it again (gradient checkpointing).
  * ctx must live until backward, and so must vars other than x that the block reads (they may not be
