@@ -18,7 +18,8 @@ static cloze_status make_items(const ckpt *c, ckpt_item *items, void **copies, c
 {
     for (size_t i = 0; i < ckpt_count(c); i++) {
         const ckpt_tensor *t = ckpt_at(c, i);
-        items[i] = (ckpt_item){.name = t->name, .dtype = t->dtype, .rank = t->rank, .data = t->data};
+        items[i] =
+            (ckpt_item){.name = t->name, .dtype = t->dtype, .rank = t->rank, .data = t->data};
         memcpy(items[i].shape, t->shape, sizeof t->shape);
         if (t->contiguous) continue;
         copies[i] = mem_alloc(t->bytes);
@@ -34,11 +35,13 @@ static cloze_status write_items(const char *out, uint64_t max_shard_bytes, const
 {
     size_t len = strlen(out);
     if (len > 4 && strcmp(out + len - 4, ".bin") == 0) return torch_write(out, items, n, err);
-    if (file_is_dir(out)) return safetensors_write_sharded(out, items, n, NULL, 0, max_shard_bytes, err);
+    if (file_is_dir(out))
+        return safetensors_write_sharded(out, items, n, NULL, 0, max_shard_bytes, err);
     return safetensors_write(out, items, n, NULL, 0, err);
 }
 
-static cloze_status copy(const char *in, const char *out, uint64_t max_shard_bytes, cloze_error *err)
+static cloze_status copy(const char *in, const char *out, uint64_t max_shard_bytes,
+                         cloze_error *err)
 {
     ckpt *c;
     CLOZE_TRY(ckpt_open(in, &c, err));

@@ -37,6 +37,7 @@ cloze_status safetensors_write_sharded(const char *dir, const ckpt_item *items, 
                                        const ckpt_metadata *meta, size_t n_meta,
                                        uint64_t max_shard_bytes, cloze_error *err);
 /* What torch.save(state_dict) writes, readable by torch.load(weights_only=True). */
-cloze_status torch_write(const char *path, const ckpt_item *items, size_t n_items, cloze_error *err);
+cloze_status torch_write(const char *path, const ckpt_item *items, size_t n_items,
+                         cloze_error *err);
 
 #endif

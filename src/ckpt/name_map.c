@@ -107,7 +107,8 @@ static const ckpt_tensor *find_ending(const name_map *m, const char *wrapper, co
     const ckpt_tensor *t = find_joined(m, wrapper, base, core, n, "");
     for (size_t i = 0; i < COUNT(endings) && !t; i++) {
         if (ends_with(core, n, endings[i].canonical))
-            t = find_joined(m, wrapper, base, core, n - strlen(endings[i].canonical), endings[i].other);
+            t = find_joined(m, wrapper, base, core, n - strlen(endings[i].canonical),
+                            endings[i].other);
     }
     return t;
 }
@@ -149,7 +150,8 @@ static void add_missing(name_map *m, const char *name)
     }
     if (m->n_missing == m->cap_missing) {
         size_t cap = m->cap_missing ? 2 * m->cap_missing : 32;
-        const char **grown = mem_realloc(m->missing, m->cap_missing * sizeof *grown, cap * sizeof *grown);
+        const char **grown =
+            mem_realloc(m->missing, m->cap_missing * sizeof *grown, cap * sizeof *grown);
         if (!grown) return;
         m->missing = grown;
         m->cap_missing = cap;
@@ -173,16 +175,17 @@ cloze_status name_map_require(name_map *m, const char *name, int rank, const int
     const ckpt_tensor *t = name_map_find(m, name);
     const char *file = ckpt_count(m->ckpt) ? ckpt_at(m->ckpt, 0)->file : "the checkpoint";
     if (!t)
-        CLOZE_FAIL(err, MODEL, "%s: no tensor '%s' (nor under its other spellings), which config.json "
-                   "calls for", file, name);
+        CLOZE_FAIL(err, MODEL,
+                   "%s: no tensor '%s' (nor under its other spellings), but the model has one",
+                   file, name);
     bool same = t->rank == rank;
     for (int i = 0; same && i < rank; i++) same = t->shape[i] == shape[i];
     if (!same) {
         char has[128], wanted[128];
         ckpt_tensor want = {.rank = rank};
         for (int i = 0; i < rank; i++) want.shape[i] = shape[i];
-        CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has shape %s, but config.json calls for %s", t->file,
-                   t->name, ckpt_shape_text(t, has, sizeof has),
+        CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has shape %s, but config.json calls for %s",
+                   t->file, t->name, ckpt_shape_text(t, has, sizeof has),
                    ckpt_shape_text(&want, wanted, sizeof wanted));
     }
     *out = t;

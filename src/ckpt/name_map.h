@@ -37,7 +37,7 @@ const char *name_map_missing_at(const name_map *m, size_t i);
 /* Tensors that nobody asked for, without those known to be harmless (position_ids buffers, the
  * next-sentence head...). */
 size_t name_map_unexpected_count(const name_map *m);
-/* One line such as "2 missing (a, b); 40 unexpected (c, d, e, ...)", or nothing when all is well. */
+/* One line such as "2 missing (a, b); 40 unexpected (c, d, e, ...)"; nothing when all is well. */
 void name_map_describe(const name_map *m, buf *out);
 
 #endif

@@ -33,7 +33,7 @@ static const pickle_global paddle_globals[] = {
     {"__builtin__", "tuple", G_TUPLE},
 };
 #define N_PADDLE_GLOBALS (sizeof paddle_globals / sizeof *paddle_globals)
-#define COPY_RATIO_MAX 8 /* a few tied names may copy one array again; more is an attack on memory */
+#define COPY_RATIO_MAX 8 /* tied names may copy an array again; more is an attack on memory */
 
 typedef struct reader {
     ckpt *ckpt;
@@ -65,7 +65,8 @@ static bool find_array(const pickle *p, uint32_t value, array_parts *out)
     }
     if (pickle_is_object(p, value, G_FROMBUFFER)) {
         uint32_t args = pickle_get(p, value)->args;
-        *out = (array_parts){pickle_item(p, args, 2), pickle_item(p, args, 1), pickle_item(p, args, 0),
+        *out = (array_parts){pickle_item(p, args, 2), pickle_item(p, args, 1),
+                             pickle_item(p, args, 0),
                              pickle_equals(p, pickle_item(p, args, 3), "F")};
         return true;
     }
@@ -76,8 +77,9 @@ static bool find_array(const pickle *p, uint32_t value, array_parts *out)
 static bool parse_dtype(const pickle *p, uint32_t node, cloze_dtype *dtype, bool *big_endian)
 {
     static const struct { const char *code; cloze_dtype dtype; } codes[] = {
-        {"f4", DTYPE_F32}, {"u2", DTYPE_BF16}, {"f2", DTYPE_F16}, {"f8", DTYPE_F64}, {"i1", DTYPE_I8},
-        {"u1", DTYPE_U8},  {"i2", DTYPE_I16},  {"i4", DTYPE_I32}, {"i8", DTYPE_I64}, {"b1", DTYPE_BOOL},
+        {"f4", DTYPE_F32}, {"u2", DTYPE_BF16}, {"f2", DTYPE_F16}, {"f8", DTYPE_F64},
+        {"i1", DTYPE_I8},  {"u1", DTYPE_U8},   {"i2", DTYPE_I16}, {"i4", DTYPE_I32},
+        {"i8", DTYPE_I64}, {"b1", DTYPE_BOOL},
     };
     if (!pickle_is_object(p, node, G_DTYPE)) return false;
     uint32_t code = pickle_item(p, pickle_get(p, node)->args, 0);
@@ -99,7 +101,8 @@ static cloze_status count_copy(reader *r, size_t bytes, cloze_error *err)
 }
 
 /* Characters U+0000..U+00FF of UTF-8 to one byte each: protocol 2's spelling of bytes. */
-static cloze_status decode_latin1(reader *r, const pickle_node *text, ckpt_view *v, cloze_error *err)
+static cloze_status decode_latin1(reader *r, const pickle_node *text, ckpt_view *v,
+                                  cloze_error *err)
 {
     void *block;
     CLOZE_TRY(count_copy(r, text->len, err));

@@ -27,7 +27,8 @@ typedef struct machine {
 } machine;
 
 #define PICKLE_FAIL(m, format, ...)                                                               \
-    CLOZE_FAIL((m)->err, MODEL, "%s: pickle byte %zu: " format, (m)->what, (m)->opcode_at, ##__VA_ARGS__)
+    CLOZE_FAIL((m)->err, MODEL, "%s: pickle byte %zu: " format, (m)->what, (m)->opcode_at,        \
+               ##__VA_ARGS__)
 
 /* Makes room for `need` elements in a growing array. */
 static cloze_status reserve(machine *m, void **array, size_t *cap, size_t need, size_t size)
@@ -60,7 +61,7 @@ static cloze_status push_node(machine *m, pickle_node node)
 {
     pickle *p = m->p;
     RESERVE(m, p->nodes, p->cap_nodes, p->n_nodes + 1);
-    node.args = node.args ? node.args : PICKLE_NO_NODE; /* node 0 is a sentinel, never an argument */
+    if (!node.args) node.args = PICKLE_NO_NODE; /* node 0 is a sentinel, never an argument */
     node.state = node.head = node.tail = PICKLE_NO_NODE;
     node.position = m->opcode_at;
     p->nodes[p->n_nodes] = node;
@@ -118,7 +119,8 @@ static cloze_status append_from(machine *m, uint32_t container, size_t first)
 static cloze_status take(machine *m, size_t n, const uint8_t **bytes)
 {
     if (n > m->n - m->at)
-        PICKLE_FAIL(m, "%zu bytes are wanted, but %zu are left: the file is cut short", n, m->n - m->at);
+        PICKLE_FAIL(m, "%zu bytes are wanted, but %zu are left: the file is cut short", n,
+                    m->n - m->at);
     *bytes = m->data + m->at;
     m->at += n;
     return CLOZE_OK;
@@ -140,7 +142,8 @@ static cloze_status push_text(machine *m, pickle_kind kind, size_t length_bytes)
     const uint8_t *text;
     CLOZE_TRY(take_uint(m, length_bytes, &len));
     CLOZE_TRY(take(m, (size_t)len, &text));
-    return push_node(m, (pickle_node){.kind = kind, .text = (const char *)text, .len = (size_t)len});
+    return push_node(m,
+                     (pickle_node){.kind = kind, .text = (const char *)text, .len = (size_t)len});
 }
 
 static cloze_status push_int(machine *m, int64_t value)
@@ -179,7 +182,10 @@ static cloze_status op_true(machine *m)
     return push_node(m, (pickle_node){.kind = PICKLE_BOOL, .integer = 1});
 }
 
-static cloze_status op_false(machine *m) { return push_node(m, (pickle_node){.kind = PICKLE_BOOL}); }
+static cloze_status op_false(machine *m)
+{
+    return push_node(m, (pickle_node){.kind = PICKLE_BOOL});
+}
 
 static cloze_status op_int4(machine *m)
 {
@@ -208,7 +214,8 @@ static cloze_status op_long1(machine *m)
     CLOZE_TRY(take_uint(m, 1, &n));
     if (n > 8) PICKLE_FAIL(m, "an integer of %llu bytes", (unsigned long long)n);
     CLOZE_TRY(take_uint(m, (size_t)n, &value));
-    if (n > 0 && n < 8 && (value >> (8 * n - 1) & 1)) value |= ~(uint64_t)0 << (8 * n); /* negative */
+    if (n > 0 && n < 8 && (value >> (8 * n - 1) & 1))
+        value |= ~(uint64_t)0 << (8 * n); /* negative */
     return push_int(m, (int64_t)value);
 }
 

@@ -1,8 +1,8 @@
 /*
  * A pickle reader that executes nothing. It interprets the opcodes that state dicts are made of
- * (protocols 2 to 5) into a tree of plain values; calls such as torch._utils._rebuild_tensor_v2 stay
- * inert nodes (PICKLE_OBJECT) which torch.c and paddle.c look at. A global that the caller does not
- * list, or any other opcode, is refused with its name and position.
+ * (protocols 2 to 5) into a tree of plain values; calls such as torch._utils._rebuild_tensor_v2
+ * stay inert nodes (PICKLE_OBJECT) which torch.c and paddle.c look at. A global that the caller
+ * does not list, or any other opcode, is refused with its name and position.
  */
 #ifndef CLOZE_CKPT_PICKLE_H
 #define CLOZE_CKPT_PICKLE_H

@@ -58,19 +58,23 @@ static cloze_status read_entry(const ckpt_file *f, const cJSON *info, uint64_t d
         CLOZE_FAIL(err, MODEL, "%s: tensor '%s': no \"dtype\" string", f->path, name);
     char shown[32];
     if (!dtype_from_name(dtype->valuestring, &e->view.dtype))
-        CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has dtype %s, which is none that models use", f->path,
-                   name, ckpt_printable(dtype->valuestring, strlen(dtype->valuestring), shown,
-                                        sizeof shown));
+        CLOZE_FAIL(
+            err, MODEL, "%s: tensor '%s' has dtype %s, which is none that models use", f->path,
+            name,
+            ckpt_printable(dtype->valuestring, strlen(dtype->valuestring), shown, sizeof shown));
     CLOZE_TRY(read_shape(info, &e->view, err));
 
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(info, "data_offsets");
     int64_t begin, end;
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
         !get_size(offsets->child, &begin) || !get_size(offsets->child->next, &end) || begin > end)
-        CLOZE_FAIL(err, MODEL, "%s: tensor '%s': \"data_offsets\" is not [begin, end]", f->path, name);
+        CLOZE_FAIL(err, MODEL, "%s: tensor '%s': \"data_offsets\" is not [begin, end]", f->path,
+                   name);
     if ((uint64_t)end > data_bytes)
-        CLOZE_FAIL(err, MODEL, "%s: tensor '%s' ends at byte %lld of the data, which has %llu: the "
-                   "file is cut short", f->path, name, (long long)end, (unsigned long long)data_bytes);
+        CLOZE_FAIL(err, MODEL,
+                   "%s: tensor '%s' ends at byte %lld of the data, which has %llu: the "
+                   "file is cut short",
+                   f->path, name, (long long)end, (unsigned long long)data_bytes);
     e->begin = (uint64_t)begin;
     e->end = (uint64_t)end;
     e->view.storage_bytes = (size_t)(end - begin);
@@ -102,8 +106,9 @@ static cloze_status add_entries(ckpt *c, const ckpt_file *f, entry *entries, siz
         CLOZE_TRY(ckpt_add_view(c, &e->view, err));
         size_t bytes = c->tensors[c->n_tensors - 1].bytes;
         if (bytes != e->end - e->begin)
-            CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has %llu bytes, but its dtype and shape say %zu",
-                       f->path, e->view.name, (unsigned long long)(e->end - e->begin), bytes);
+            CLOZE_FAIL(err, MODEL,
+                       "%s: tensor '%s' has %llu bytes, but its dtype and shape say %zu", f->path,
+                       e->view.name, (unsigned long long)(e->end - e->begin), bytes);
     }
     if (at != data_bytes)
         CLOZE_FAIL(err, MODEL, "%s: %llu bytes of data, but its tensors have %llu", f->path,
@@ -152,10 +157,11 @@ cloze_status safetensors_read(ckpt *c, const ckpt_file *f, cloze_error *err)
     if (f->map.size < 8) CLOZE_FAIL(err, MODEL, "%s: the file is cut short", f->path);
     for (int i = 0; i < 8; i++) header_bytes |= (uint64_t)f->map.data[i] << (8 * i);
     if (header_bytes > HEADER_BYTES_MAX)
-        CLOZE_FAIL(err, MODEL, "%s: the header claims %llu bytes; at most %llu are possible", f->path,
-                   (unsigned long long)header_bytes, (unsigned long long)HEADER_BYTES_MAX);
+        CLOZE_FAIL(err, MODEL, "%s: the header claims %llu bytes; at most %llu are possible",
+                   f->path, (unsigned long long)header_bytes, (unsigned long long)HEADER_BYTES_MAX);
     if (header_bytes > f->map.size - 8)
-        CLOZE_FAIL(err, MODEL, "%s: the header claims %llu bytes, but the file has %zu: it is cut short",
+        CLOZE_FAIL(err, MODEL,
+                   "%s: the header claims %llu bytes, but the file has %zu: it is cut short",
                    f->path, (unsigned long long)header_bytes, f->map.size);
     cJSON *root = NULL;
     CLOZE_TRY(json_parse((const char *)f->map.data + 8, (size_t)header_bytes, f->path,

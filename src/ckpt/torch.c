@@ -90,12 +90,13 @@ typedef struct storage_id {
                pickle_get(&(r)->pickle, (node))->position, ##__VA_ARGS__)
 
 /* ('storage', FloatStorage, 'key', 'cpu', count[, None or (view key, offset, size)]) */
-static cloze_status parse_storage_id(const reader *r, uint32_t persid, storage_id *out, cloze_error *err)
+static cloze_status parse_storage_id(const reader *r, uint32_t persid, storage_id *out,
+                                     cloze_error *err)
 {
     const pickle *p = &r->pickle;
     uint32_t id = pickle_get(p, persid)->args;
-    uint32_t type = pickle_item(p, id, 1), key = pickle_item(p, id, 2), count = pickle_item(p, id, 4);
-    uint32_t view = pickle_item(p, id, 5);
+    uint32_t type = pickle_item(p, id, 1), key = pickle_item(p, id, 2);
+    uint32_t count = pickle_item(p, id, 4), view = pickle_item(p, id, 5);
     if (!pickle_is(p, id, PICKLE_TUPLE) || !pickle_equals(p, pickle_item(p, id, 0), "storage") ||
         !pickle_is(p, type, PICKLE_GLOBAL) || pickle_get(p, type)->global < G_STORAGE ||
         !pickle_is(p, key, PICKLE_STRING) || !pickle_is(p, count, PICKLE_INT))
@@ -129,8 +130,9 @@ static cloze_status find_zip_storage(reader *r, const storage_id *id, uint32_t p
     CLOZE_TRY(zip_read(&r->zip, e, err));
     size_t size = dtype_size(id->dtype);
     if ((uint64_t)id->count > e->bytes / size)
-        READER_FAIL(r, err, persid, "storage '%s' claims %lld elements of %s, but has %llu bytes", shown,
-                    (long long)id->count, dtype_name(id->dtype), (unsigned long long)e->bytes);
+        READER_FAIL(r, err, persid, "storage '%s' claims %lld elements of %s, but has %llu bytes",
+                    shown, (long long)id->count, dtype_name(id->dtype),
+                    (unsigned long long)e->bytes);
     if (r->big_endian && size > 1 && !e->swapped_size) {
         CLOZE_TRY(ckpt_swap_bytes(r->ckpt, e->data, (size_t)e->bytes, size, &e->data, err));
         e->swapped_size = size;
@@ -190,7 +192,8 @@ static cloze_status add_tensor(reader *r, uint32_t key, uint32_t tensor, cloze_e
     v.offset = pickle_get(p, offset)->integer;
     cloze_status status = find_storage(r, storage, &v, err);
     if (status != CLOZE_OK)
-        return error_prefix(err, "tensor '%s'", ckpt_printable(name->text, name->len, shown, sizeof shown));
+        return error_prefix(err, "tensor '%s'",
+                            ckpt_printable(name->text, name->len, shown, sizeof shown));
     return ckpt_add_view(r->ckpt, &v, err);
 }
 
@@ -220,8 +223,9 @@ static uint32_t find_state_dict(pickle *p, uint32_t node, int depth)
         uint32_t value = p->cells[cell].node;
         cell = p->cells[cell].next;
         if (tensor_in(p, value) != PICKLE_NO_NODE) has_tensor = true;
-        for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers && wrapped == PICKLE_NO_NODE; i++) {
-            if (pickle_equals(p, key, wrappers[i])) wrapped = find_state_dict(p, value, depth + 1);
+        for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++) {
+            if (wrapped == PICKLE_NO_NODE && pickle_equals(p, key, wrappers[i]))
+                wrapped = find_state_dict(p, value, depth + 1);
         }
     }
     if (wrapped != PICKLE_NO_NODE) return wrapped;
@@ -347,7 +351,8 @@ static cloze_status locate_storages(reader *r, const pickle *keys, size_t at, cl
     uint32_t cell = pickle_get(keys, keys->root)->head;
     for (; cell != PICKLE_NO_NODE; cell = keys->cells[cell].next) {
         const pickle_node *key = pickle_get(keys, keys->cells[cell].node);
-        int32_t i = key->kind == PICKLE_STRING ? hash_map_get(&r->index, key->text, key->len, -1) : -1;
+        int32_t i =
+            key->kind == PICKLE_STRING ? hash_map_get(&r->index, key->text, key->len, -1) : -1;
         if (i < 0 || r->storages[i].data)
             CLOZE_FAIL(err, MODEL, "%s: the list of storages does not match the tensors", f->path);
         legacy_storage *s = &r->storages[i];
@@ -356,8 +361,10 @@ static cloze_status locate_storages(reader *r, const pickle *keys, size_t at, cl
         for (int k = 0; k < 8; k++) count |= (uint64_t)f->map.data[at + (size_t)k] << (8 * k);
         at += 8;
         if (count != (uint64_t)s->count || count > (f->map.size - at) / dtype_size(s->dtype))
-            CLOZE_FAIL(err, MODEL, "%s: a storage has %llu elements where %lld are wanted, or the file "
-                       "is cut short", f->path, (unsigned long long)count, (long long)s->count);
+            CLOZE_FAIL(err, MODEL,
+                       "%s: a storage has %llu elements where %lld are wanted, or the file "
+                       "is cut short",
+                       f->path, (unsigned long long)count, (long long)s->count);
         s->data = f->map.data + at;
         at += (size_t)count * dtype_size(s->dtype);
     }

@@ -1,8 +1,8 @@
 /*
  * Writer of torch's .bin: a zip of stored entries (archive/data.pkl, archive/byteorder,
- * archive/version, archive/data/<i>) whose pickle is an OrderedDict of _rebuild_tensor_v2 calls, one
- * storage for each tensor. Data begin at multiples of 64 bytes, as torch does it for mmap. zip64
- * records appear only where sizes need them.
+ * archive/version, archive/data/<i>) whose pickle is an OrderedDict of _rebuild_tensor_v2 calls,
+ * one storage for each tensor. Data begin at multiples of 64 bytes, as torch does it for mmap.
+ * zip64 records appear only where sizes need them.
  */
 #include <stdio.h>
 #include <string.h>
@@ -191,7 +191,7 @@ static const char *storage_type(cloze_dtype dtype)
     return names[dtype];
 }
 
-/* name, _rebuild_tensor_v2(persid('storage', type, key, 'cpu', count), 0, size, stride, False, {}) */
+/* name, _rebuild_tensor_v2(persid('storage', type, key, 'cpu', n), 0, size, stride, False, {}) */
 static void pickle_tensor(buf *b, const ckpt_item *item, size_t key)
 {
     char text[NAME_MAX_BYTES];

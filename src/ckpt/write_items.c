@@ -14,11 +14,11 @@ static cloze_status check_item(const char *path, const ckpt_item *item, cloze_er
         utf8_valid_prefix(item->name, strlen(item->name)) != strlen(item->name))
         CLOZE_FAIL(err, INTERNAL, "%s: a tensor to be written has no name in UTF-8", path);
     if (strcmp(item->name, "__metadata__") == 0 || item->rank < 0 || item->rank > CKPT_MAX_RANK)
-        CLOZE_FAIL(err, INTERNAL, "%s: tensor '%s' has a reserved name or too many dimensions", path,
-                   item->name);
+        CLOZE_FAIL(err, INTERNAL, "%s: tensor '%s' has a reserved name or too many dimensions",
+                   path, item->name);
     if (item->from_f32 && !dtype_is_float(item->dtype))
-        CLOZE_FAIL(err, INTERNAL, "%s: tensor '%s': floats cannot be written as %s", path, item->name,
-                   dtype_name(item->dtype));
+        CLOZE_FAIL(err, INTERNAL, "%s: tensor '%s': floats cannot be written as %s", path,
+                   item->name, dtype_name(item->dtype));
     int64_t bytes = (int64_t)dtype_size(item->dtype);
     for (int i = 0; i < item->rank; i++) {
         if (item->shape[i] < 0 || __builtin_mul_overflow(bytes, item->shape[i], &bytes))
@@ -40,8 +40,8 @@ cloze_status write_check_items(const char *path, const ckpt_item *items, size_t 
         if (status != CLOZE_OK) break;
         size_t len = strlen(items[i].name);
         if (hash_map_get(&names, items[i].name, len, -1) >= 0)
-            status = error_set(err, CLOZE_ERR_INTERNAL, "%s: tensor '%s' would be written twice", path,
-                               items[i].name);
+            status = error_set(err, CLOZE_ERR_INTERNAL, "%s: tensor '%s' would be written twice",
+                               path, items[i].name);
         else
             status = hash_map_put(&names, items[i].name, len, 1, err);
     }

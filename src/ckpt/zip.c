@@ -38,7 +38,8 @@ static cloze_status find_directory(const ckpt_file *f, directory *dir, cloze_err
             at - 1 + END_BYTES + u16_at(data + at - 1 + 20) == size)
             end = at;
     }
-    if (!end) CLOZE_FAIL(err, MODEL, "%s: no zip directory at its end: the file is cut short", f->path);
+    if (!end)
+        CLOZE_FAIL(err, MODEL, "%s: no zip directory at its end: the file is cut short", f->path);
     const uint8_t *e = data + --end;
     *dir = (directory){u32_at(e + 16), u32_at(e + 12), u16_at(e + 10)};
     if (end >= LOCATOR_BYTES && u32_at(e - LOCATOR_BYTES) == 0x07064b50) {
@@ -93,10 +94,12 @@ static cloze_status read_central(const ckpt_file *f, const uint8_t *p, uint64_t 
     if (!apply_zip64(e, p + CENTRAL_BYTES + name_len, extra_len))
         CLOZE_FAIL(err, MODEL, "%s: zip entry '%s': the zip64 sizes are damaged", f->path, shown);
     if ((u16_at(p + 8) & 1) || (e->method != 0 && e->method != 8))
-        CLOZE_FAIL(err, MODEL, "%s: zip entry '%s' is encrypted or packed by method %u; torch stores "
-                   "its entries plainly", f->path, shown, e->method);
+        CLOZE_FAIL(err, MODEL,
+                   "%s: zip entry '%s' is encrypted or packed by method %u; torch stores plainly",
+                   f->path, shown, e->method);
     if (e->method == 0 && e->bytes != e->stored_bytes)
-        CLOZE_FAIL(err, MODEL, "%s: zip entry '%s' is stored, but its two sizes differ", f->path, shown);
+        CLOZE_FAIL(err, MODEL, "%s: zip entry '%s' is stored, but its two sizes differ", f->path,
+                   shown);
     if (e->method == 8 && e->bytes / DEFLATE_RATIO_MAX > e->stored_bytes)
         CLOZE_FAIL(err, MODEL, "%s: zip entry '%s' claims to expand more than deflate can", f->path,
                    shown);
@@ -183,8 +186,9 @@ cloze_status zip_read(zip_archive *z, zip_entry *e, cloze_error *err)
     const uint8_t *local = map->data + e->header_at;
     uint64_t at = e->header_at + LOCAL_BYTES + u16_at(local + 26) + u16_at(local + 28);
     if (at > map->size || e->stored_bytes > map->size - at)
-        CLOZE_FAIL(err, MODEL, "%s: zip entry '%s' of %llu bytes reaches beyond the file: it is cut "
-                   "short", z->file->path, shown, (unsigned long long)e->stored_bytes);
+        CLOZE_FAIL(err, MODEL,
+                   "%s: zip entry '%s' of %llu bytes reaches beyond the file: it is cut short",
+                   z->file->path, shown, (unsigned long long)e->stored_bytes);
     e->data = map->data + at;
     if (e->method == 8) CLOZE_TRY(inflate_entry(z, e, err));
     e->located = true;

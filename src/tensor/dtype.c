@@ -12,10 +12,11 @@ typedef struct dtype_info {
 } dtype_info;
 
 static const dtype_info dtype_table[DTYPE_COUNT] = {
-    [DTYPE_F32] = {"F32", 4, true},  [DTYPE_BF16] = {"BF16", 2, true}, [DTYPE_F16] = {"F16", 2, true},
-    [DTYPE_F64] = {"F64", 8, true},  [DTYPE_I8] = {"I8", 1, false},    [DTYPE_U8] = {"U8", 1, false},
-    [DTYPE_I16] = {"I16", 2, false}, [DTYPE_I32] = {"I32", 4, false},  [DTYPE_I64] = {"I64", 8, false},
-    [DTYPE_BOOL] = {"BOOL", 1, false},
+    [DTYPE_F32] = {"F32", 4, true},  [DTYPE_BF16] = {"BF16", 2, true},
+    [DTYPE_F16] = {"F16", 2, true},  [DTYPE_F64] = {"F64", 8, true},
+    [DTYPE_I8] = {"I8", 1, false},   [DTYPE_U8] = {"U8", 1, false},
+    [DTYPE_I16] = {"I16", 2, false}, [DTYPE_I32] = {"I32", 4, false},
+    [DTYPE_I64] = {"I64", 8, false}, [DTYPE_BOOL] = {"BOOL", 1, false},
 };
 
 size_t dtype_size(cloze_dtype dtype) { return dtype_table[dtype].size; }
@@ -40,7 +41,7 @@ float f16_to_f32(uint16_t h)
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
     uint32_t magnitude = h & 0x7fffu;
     float value;
-    if (magnitude >= 0x7c00u) { /* infinity or NaN: the exponent field is all ones in both formats */
+    if (magnitude >= 0x7c00u) { /* infinity, NaN: the exponent is all ones in both formats */
         uint32_t bits = sign | 0x7f800000u | (magnitude & 0x3ffu) << 13;
         memcpy(&value, &bits, sizeof value);
         return value;
@@ -72,7 +73,7 @@ uint16_t f16_from_f32(float value)
         memcpy(&magnitude, &tiny, sizeof magnitude);
         return (uint16_t)(sign | (magnitude - 0x3f000000u));
     }
-    /* Re-bias the exponent (127 -> 15) and round the 13 bits that go; a carry may reach infinity. */
+    /* Re-bias the exponent (127 -> 15) and round 13 bits off; a carry may reach infinity. */
     uint32_t rounded = magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u);
     return (uint16_t)(sign | rounded >> 13);
 }

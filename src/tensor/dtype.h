@@ -2,8 +2,8 @@
  * Element types and the conversions between them.
  *
  * bf16 and f16 values travel as uint16_t bit patterns. Narrowing rounds to nearest, ties to even;
- * NaN stays NaN and infinities stay infinite. Any thread. Sources of dtype_to_f32 need no alignment,
- * because checkpoint files give none.
+ * NaN stays NaN and infinities stay infinite. Any thread. Sources of dtype_to_f32 need no
+ * alignment, because checkpoint files give none.
  */
 #ifndef CLOZE_TENSOR_DTYPE_H
 #define CLOZE_TENSOR_DTYPE_H
@@ -28,7 +28,7 @@ typedef enum cloze_dtype {
 #define DTYPE_COUNT (DTYPE_BOOL + 1)
 
 size_t dtype_size(cloze_dtype dtype);      /* bytes of one element */
-const char *dtype_name(cloze_dtype dtype); /* the safetensors name: "F32", "BF16", "I64", "BOOL"... */
+const char *dtype_name(cloze_dtype dtype); /* safetensors' name: "F32", "BF16", "BOOL"... */
 bool dtype_from_name(const char *name, cloze_dtype *out); /* false: no such type */
 bool dtype_is_float(cloze_dtype dtype);
 

@@ -40,8 +40,8 @@ static inline int test_teardown(void **state)
     return dir_remove(test_dir, NULL) == CLOZE_OK ? 0 : -1;
 }
 
-/* Writes bytes to test_dir/name; returns the path. Without file_write_atomic, whose syncs would make
- * thousands of files slow. */
+/* Writes bytes to test_dir/name; returns the path. Without file_write_atomic, whose syncs would
+ * make thousands of files slow. */
 static inline const char *put_file(const char *name, const void *bytes, size_t n)
 {
     FILE *f = fopen(at(name), "wb");

@@ -1,4 +1,4 @@
-/* ckpt/name_map: the spellings under which parameters are found, and what is missing or too much. */
+/* ckpt/name_map: the spellings under which parameters are found, and what is missing or extra. */
 #include "ckpt_test.h"
 
 #include "ckpt/checkpoint_write.h"
@@ -22,7 +22,8 @@ static void test_spellings(void **state)
          "bert.encoder.layer.0.attention.self.query.weight", true},
         {"bert", "encoder.layer.0.attention.self.query.weight",
          "bert.encoder.layer.0.attention.self.query.weight", true},
-        {"bert", "roberta.encoder.layer.0.output.dense.bias", "bert.encoder.layer.0.output.dense.bias", true},
+        {"bert", "roberta.encoder.layer.0.output.dense.bias",
+         "bert.encoder.layer.0.output.dense.bias", true},
         {"roberta", "bert.encoder.layer.0.output.dense.bias",
          "roberta.encoder.layer.0.output.dense.bias", true},
         {"ernie", "module.ernie.pooler.dense.bias", "ernie.pooler.dense.bias", true},
@@ -67,8 +68,8 @@ static void test_first_spelling_wins(void **state)
     ckpt *c = open_names(names, COUNT(names));
     name_map *m;
     assert_int_equal(name_map_create(c, "bert", &m, NULL), CLOZE_OK);
-    static const char *const wanted[] = {
-        "bert.pooler.dense.bias", "cls.predictions.decoder.weight", "bert.embeddings.LayerNorm.weight"};
+    static const char *const wanted[] = {"bert.pooler.dense.bias", "cls.predictions.decoder.weight",
+                                         "bert.embeddings.LayerNorm.weight"};
     for (size_t i = 0; i < COUNT(wanted); i++)
         assert_string_equal(name_map_find(m, wanted[i])->name, wanted[i]);
     name_map_destroy(m);
@@ -85,14 +86,16 @@ static void test_missing_and_unexpected(void **state)
     cloze_error err = {0};
     assert_int_equal(name_map_create(c, "bert", &m, NULL), CLOZE_OK);
     const ckpt_tensor *t;
-    assert_int_equal(name_map_require(m, "bert.embeddings.word_embeddings.weight", 0, NULL, &t, NULL), CLOZE_OK);
+    assert_int_equal(
+        name_map_require(m, "bert.embeddings.word_embeddings.weight", 0, NULL, &t, NULL), CLOZE_OK);
     assert_ptr_equal(t, name_map_find(m, "cls.predictions.decoder.weight")); /* tied */
     assert_int_equal(name_map_require(m, "classifier.bias", 0, NULL, &t, &err), CLOZE_ERR_MODEL);
     assert_null(t);
     assert_non_null(strstr(err.message, "no tensor 'classifier.bias'"));
     const int64_t shape[] = {3, 4};
     assert_int_equal(name_map_require(m, "u0", 2, shape, &t, &err), CLOZE_ERR_MODEL);
-    assert_non_null(strstr(err.message, "tensor 'u0' has shape (), but config.json calls for (3, 4)"));
+    assert_non_null(
+        strstr(err.message, "tensor 'u0' has shape (), but config.json calls for (3, 4)"));
     name_map_find(m, "classifier.bias"); /* counts once */
     name_map_find(m, "classifier.weight");
     assert_int_equal(name_map_missing_count(m), 2);
@@ -126,7 +129,8 @@ static void test_all_is_well(void **state)
     mem_fail_after(1);
     assert_int_equal(name_map_create(c, "bert", &m, &err), CLOZE_ERR_MEMORY);
     assert_null(m);
-    assert_int_equal(name_map_create(c, "a_base_name_that_is_much_too_long", &m, &err), CLOZE_ERR_INTERNAL);
+    assert_int_equal(name_map_create(c, "a_base_name_that_is_much_too_long", &m, &err),
+                     CLOZE_ERR_INTERNAL);
     ckpt_close(c);
 }
 

@@ -2,9 +2,10 @@
 #include "ckpt_test.h"
 
 #define BYTES(text) text, sizeof(text) - 1
-/* Protocol 2 spelling of numpy.dtype('f4') with an order, and of an array of four bytes an element. */
+/* Protocol 2 spelling of numpy.dtype('f4') with an order, and of an array. */
 #define DTYPE(code, order) \
-    "cnumpy\ndtype\n(U\002" code "\x89\x88tR(K\003U\001" order "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\000tb"
+    "cnumpy\ndtype\n(U\002" code "\x89\x88tR(K\003U\001" order \
+    "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\000tb"
 #define ARRAY(shape, dtype, column_major, bytes)                                                  \
     "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\000\x85U\001btR(K\001" shape dtype \
     column_major bytes "tb"
@@ -25,8 +26,9 @@ static void test_found_in_a_directory(void **state)
 {
     char *bytes;
     size_t n;
-    assert_int_equal(file_read(DATA_DIR "paddle_4.pdparams", 1 << 20, CLOZE_ERR_DATA, &bytes, &n, NULL),
-                     CLOZE_OK);
+    assert_int_equal(
+        file_read(DATA_DIR "paddle_4.pdparams", 1 << 20, CLOZE_ERR_DATA, &bytes, &n, NULL),
+        CLOZE_OK);
     put_file("model_state.pdparams", bytes, n);
     mem_free(bytes);
     assert_same_file(test_dir, DATA_DIR "paddle.safetensors");
@@ -35,19 +37,27 @@ static void test_found_in_a_directory(void **state)
 static void test_refused(void **state)
 {
     static const struct { const char *bytes; size_t n; const char *fragment; } rows[] = {
-        {DICT(ARRAY("K\002\x85", DTYPE("f4", "<"), "\x89", "C\004abcd")), "needs 8 bytes, but its storage has 4"},
-        {DICT(ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89", "C\005abcde")), "'w' has 5 bytes, but its dtype"},
+        {DICT(ARRAY("K\002\x85", DTYPE("f4", "<"), "\x89", "C\004abcd")),
+         "needs 8 bytes, but its storage has 4"},
+        {DICT(ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89", "C\005abcde")),
+         "'w' has 5 bytes, but its dtype"},
         {DICT(ARRAY("K\002\x85", DTYPE("f4", "<"), "\x88", "C\004abcd")), "needs 8 bytes"},
         {DICT(ARRAY("K\002\x85", DTYPE("f4", ">"), "\x89", "C\007abcdefg")), "needs 8 bytes"},
-        {DICT(ARRAY("J\xff\xff\xff\xff\x85", DTYPE("f4", "<"), "\x89", "C\004abcd")), "negative size"},
-        {DICT(ARRAY("J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86", DTYPE("f4", "<"), "\x88", "C\004abcd")), "negative"},
+        {DICT(ARRAY("J\xff\xff\xff\xff\x85", DTYPE("f4", "<"), "\x89", "C\004abcd")),
+         "negative size"},
+        {DICT(ARRAY("J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86", DTYPE("f4", "<"), "\x88",
+                    "C\004abcd")),
+         "negative"},
         {DICT(ARRAY("N", DTYPE("f4", "<"), "\x89", "C\004abcd")), "no array of numbers"},
         {DICT(ARRAY("K\001\x85", DTYPE("c8", "<"), "\x89", "C\004abcd")), "no array of numbers"},
         {DICT(ARRAY("K\001\x85", "N", "\x89", "C\004abcd")), "no array of numbers"},
         {DICT(ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89", "]")), "an array of Python objects"},
-        {DICT(ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89", "X\004\000\000\000\xe5\x90\x8d" "a")),
+        {DICT(ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89",
+                    "X\004\000\000\000\xe5\x90\x8d"
+                    "a")),
          "a text that should be raw bytes"},
-        {DICT(ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89", "U\002\xc3(")), "a text that should be raw"},
+        {DICT(ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89", "U\002\xc3(")),
+         "a text that should be raw"},
         {DICT("cnumpy.core.multiarray\n_reconstruct\n)R"), "no array of numbers"},
         {BYTES("\x80\002}K\001" ARRAY("K\001\x85", DTYPE("f4", "<"), "\x89", "C\004abcd") "s."),
          "name is not a string"},

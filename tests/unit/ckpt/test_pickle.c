@@ -76,7 +76,12 @@ static void test_refused(void **state)
 
 static void test_values(void **state)
 {
-    static const struct { const char *bytes; size_t n; pickle_kind kind; int64_t integer; } rows[] = {
+    static const struct {
+        const char *bytes;
+        size_t n;
+        pickle_kind kind;
+        int64_t integer;
+    } rows[] = {
         {BYTES("N."), PICKLE_NONE, 0},
         {BYTES("\x88."), PICKLE_BOOL, 1},
         {BYTES("\x89."), PICKLE_BOOL, 0},
@@ -115,8 +120,10 @@ static void test_containers(void **state)
 {
     pickle p;
     cloze_error err = {0};
-    if (parse(&p, BYTES("\x80\002ccollections\nOrderedDict\n)R(X\001\000\000\000kK\001](K\002K\003e\x86"
-                        "U\001mC\003xyzu}X\001\000\000\000sNsb."), &err) != CLOZE_OK)
+    if (parse(&p,
+              BYTES("\x80\002ccollections\nOrderedDict\n)R(X\001\000\000\000kK\001](K\002K\003e\x86"
+                    "U\001mC\003xyzu}X\001\000\000\000sNsb."),
+              &err) != CLOZE_OK)
         fail_msg("%s", err.message);
     assert_true(pickle_is_object(&p, p.root, 1));
     assert_false(pickle_is_object(&p, p.root, 2));

@@ -27,11 +27,14 @@ static void test_refused_headers(void **state)
         {"{" T("a", "F32", "[2]", "[0,8]") "}", 7, "tensor 'a' ends at byte 8"},
         {"{" T("a", "F32", "[2]", "[0,8]") "}", 9, "9 bytes of data, but its tensors have 8"},
         {"{" T("a", "F32", "[3]", "[0,8]") "}", 8, "needs 12 bytes, but its storage has 8"},
-        {"{" T("a", "F32", "[1]", "[0,8]") "}", 8, "tensor 'a' has 8 bytes, but its dtype and shape say 4"},
+        {"{" T("a", "F32", "[1]", "[0,8]") "}", 8,
+         "tensor 'a' has 8 bytes, but its dtype and shape say 4"},
         {"{" T("a", "F32", "[2]", "[4,12]") "}", 12, "begins at byte 4 of the data, not at 0"},
-        {"{" T("a", "U8", "[4]", "[0,4]") "," T("b", "U8", "[4]", "[2,6]") "}", 6, "tensor 'b' begins"},
+        {"{" T("a", "U8", "[4]", "[0,4]") "," T("b", "U8", "[4]", "[2,6]") "}", 6,
+         "tensor 'b' begins"},
         {"{" T("a", "U8", "[4]", "[0,4]") "," T("b", "U8", "[2]", "[6,8]") "}", 8, "leave a gap"},
-        {"{" T("a", "U8", "[4]", "[0,4]") "," T("a", "U8", "[4]", "[4,8]") "}", 8, "'a' is there twice"},
+        {"{" T("a", "U8", "[4]", "[0,4]") "," T("a", "U8", "[4]", "[4,8]") "}", 8,
+         "'a' is there twice"},
         {"{" T("a", "U8", "[4]", "[4,0]") "}", 4, "not [begin, end]"},
         {"{" T("a", "U8", "[4]", "[0]") "}", 4, "not [begin, end]"},
         {"{" T("a", "U8", "[4]", "[0,4,4]") "}", 4, "not [begin, end]"},
@@ -45,7 +48,8 @@ static void test_refused_headers(void **state)
         {"{" T("a", "U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]") "}", 1, "more than 8 dimensions"},
         {"{" T("a", "U8", "[4503599627370496,4503599627370496]", "[0,1]") "}", 1, "size overflows"},
         {"{" T("a", "F64", "[4503599627370496,512]", "[0,1]") "}", 1, "size overflows"},
-        {"{" T("a", "U8", "[0,4503599627370496,4503599627370496]", "[0,0]") "}", 0, "size overflows"},
+        {"{" T("a", "U8", "[0,4503599627370496,4503599627370496]", "[0,0]") "}", 0,
+         "size overflows"},
         {"{" T("a", "F8_E4M3", "[1]", "[0,1]") "}", 1, "tensor 'a' has dtype F8_E4M3"},
         {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "no \"dtype\" string"},
         {"{\"a\":{\"dtype\":3,\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "no \"dtype\" string"},
@@ -60,7 +64,8 @@ static void test_refused_headers(void **state)
         {"[]", 0, "neither safetensors"},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
-        assert_refused(put_safetensors("crafted", rows[i].header, rows[i].n_data), rows[i].fragment);
+        assert_refused(put_safetensors("crafted", rows[i].header, rows[i].n_data),
+                       rows[i].fragment);
 }
 
 static void test_refused_files(void **state)
@@ -71,7 +76,8 @@ static void test_refused_files(void **state)
         {"\x03\0\0\0\0\0\0\0{}", 10, "the header claims 3 bytes"},
         {"\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, "at most 100000000"},
         {"\x01\xe1\xf5\x05\0\0\0\0{}", 10, "the header claims 100000001 bytes"},
-        {"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n", 66, "git lfs pull"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n", 66,
+         "git lfs pull"},
         {"<!DOCTYPE html><html><body>not found</body></html>", 50, "neither safetensors nor"},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
@@ -143,8 +149,10 @@ static void test_written_is_read(void **state)
 {
     const ckpt_item items[] = {
         {.name = "b.f32", .dtype = DTYPE_F32, .rank = 2, .shape = {2, 3}, .data = weights},
-        {.name = "a.bf16", .dtype = DTYPE_BF16, .rank = 1, .shape = {6}, .data = weights, .from_f32 = true},
-        {.name = "a.f16", .dtype = DTYPE_F16, .rank = 1, .shape = {6}, .data = weights, .from_f32 = true},
+        {.name = "a.bf16", .dtype = DTYPE_BF16, .rank = 1, .shape = {6}, .data = weights,
+         .from_f32 = true},
+        {.name = "a.f16", .dtype = DTYPE_F16, .rank = 1, .shape = {6}, .data = weights,
+         .from_f32 = true},
         {.name = "c \"quoted\" \n", .dtype = DTYPE_I64, .rank = 1, .shape = {3}, .data = ids},
         {.name = "empty", .dtype = DTYPE_BOOL, .rank = 2, .shape = {0, 3}},
     };
@@ -178,7 +186,8 @@ static void test_same_bytes_as_the_library(void **state)
     ckpt_item *items = mem_calloc(n, sizeof *items);
     for (size_t i = 0; i < n; i++) { /* given in the opposite order */
         const ckpt_tensor *t = ckpt_at(c, n - 1 - i);
-        items[i] = (ckpt_item){.name = t->name, .dtype = t->dtype, .rank = t->rank, .data = t->data};
+        items[i] =
+            (ckpt_item){.name = t->name, .dtype = t->dtype, .rank = t->rank, .data = t->data};
         memcpy(items[i].shape, t->shape, sizeof t->shape);
     }
     assert_int_equal(safetensors_write(at("m"), items, n, NULL, 0, NULL), CLOZE_OK);
@@ -196,7 +205,8 @@ static void test_same_bytes_as_the_library(void **state)
 
 static void test_refused_items(void **state)
 {
-    const ckpt_item good = {.name = "a", .dtype = DTYPE_F32, .rank = 1, .shape = {6}, .data = weights};
+    const ckpt_item good = {
+        .name = "a", .dtype = DTYPE_F32, .rank = 1, .shape = {6}, .data = weights};
     struct { ckpt_item second; const char *fragment; } rows[] = {
         {good, "'a' would be written twice"},
         {{.name = "", .rank = 0, .data = weights}, "no name"},
@@ -206,7 +216,8 @@ static void test_refused_items(void **state)
         {{.name = "b", .rank = 1, .shape = {-1}, .data = weights}, "impossible shape"},
         {{.name = "b", .rank = 2, .shape = {INT64_MAX, 2}, .data = weights}, "impossible shape"},
         {{.name = "b", .rank = 1, .shape = {1}}, "no data"},
-        {{.name = "b", .dtype = DTYPE_I64, .data = weights, .from_f32 = true}, "cannot be written as I64"},
+        {{.name = "b", .dtype = DTYPE_I64, .data = weights, .from_f32 = true},
+         "cannot be written as I64"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         ckpt_item items[] = {good, rows[i].second};
@@ -231,7 +242,8 @@ static void test_shards(void **state)
     assert_int_equal(safetensors_write(at("whole"), items, 4, NULL, 0, NULL), CLOZE_OK);
     char whole[512];
     snprintf(whole, sizeof whole, "%s", test_path);
-    assert_int_equal(safetensors_write_sharded(test_dir, items, 4, NULL, 0, 1 << 20, NULL), CLOZE_OK);
+    assert_int_equal(safetensors_write_sharded(test_dir, items, 4, NULL, 0, 1 << 20, NULL),
+                     CLOZE_OK);
     assert_true(file_exists(at("model.safetensors")));
     assert_same_file(test_dir, whole);
     assert_int_equal(safetensors_write_sharded(test_dir, items, 4, NULL, 0, 16, NULL), CLOZE_OK);
@@ -243,7 +255,8 @@ static void test_shards(void **state)
     assert_non_null(strstr(ckpt_find(c, "b")->file, "model-00001-of-00003"));
     assert_non_null(strstr(ckpt_find(c, "large")->file, "model-00002-of-00003"));
     ckpt_close(c);
-    assert_int_equal(safetensors_write_sharded(test_dir, items, 4, NULL, 0, 1 << 20, NULL), CLOZE_OK);
+    assert_int_equal(safetensors_write_sharded(test_dir, items, 4, NULL, 0, 1 << 20, NULL),
+                     CLOZE_OK);
     assert_false(file_exists(at("model.safetensors.index.json")));
 
     assert_int_equal(safetensors_write_sharded(test_dir, items, 4, NULL, 0, 16, NULL), CLOZE_OK);
@@ -254,7 +267,8 @@ static void test_shards(void **state)
 static void test_refused_indexes(void **state)
 {
     static const struct { const char *text, *fragment; } rows[] = {
-        {"{\"weight_map\":{\"a\":\"../s.safetensors\"}}", "'../s.safetensors' is not a plain file name"},
+        {"{\"weight_map\":{\"a\":\"../s.safetensors\"}}",
+         "'../s.safetensors' is not a plain file name"},
         {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "not a plain file name"},
         {"{\"weight_map\":{\"a\":\"..\"}}", "not a plain file name"},
         {"{\"weight_map\":{\"a\":\"x\\\\s.safetensors\"}}", "not a plain file name"},
@@ -262,7 +276,8 @@ static void test_refused_indexes(void **state)
         {"{\"weight_map\":{\"a\":7}}", "the shard of tensor 'a' is not a string"},
         {"{\"weight_map\":{\"a\":\"absent.safetensors\"}}", "'absent.safetensors' is named by"},
         {"{\"weight_map\":{\"b\":\"s.safetensors\"}}", "tensor 'b' is not in shard s.safetensors"},
-        {"{\"weight_map\":{\"a\":\"s.safetensors\",\"b\":\"t.safetensors\"}}", "'a' is there twice"},
+        {"{\"weight_map\":{\"a\":\"s.safetensors\",\"b\":\"t.safetensors\"}}",
+         "'a' is there twice"},
         {"{\"weight_map\":{\"a\":\"model.safetensors.index.json\"}}", "neither safetensors"},
         {"{\"weight_map\":{}}", "no \"weight_map\""},
         {"{\"weight_map\":[\"a\"]}", "no \"weight_map\""},

@@ -137,7 +137,8 @@ static void test_fixtures(void **state)
         assert_string_equal(ckpt_format(c), rows[i].format);
         const ckpt_tensor *base = ckpt_find(c, "bert.embeddings.word_embeddings.weight");
         const ckpt_tensor *turned = ckpt_find(c, "transposed.weight");
-        assert_ptr_equal(base->data, ckpt_find(c, "tied.weight")->data); /* one storage, not copied */
+        assert_ptr_equal(base->data,
+                         ckpt_find(c, "tied.weight")->data); /* one storage, not copied */
         assert_ptr_equal(base->data, turned->data);
         assert_true(base->mapped && base->contiguous && !turned->contiguous);
         assert_true(turned->stride[0] == 1 && turned->stride[1] == 8);
@@ -154,10 +155,17 @@ static void test_fixtures(void **state)
 static void test_long_strided_rows(void **state)
 {
     enum { ROWS = 700, COLUMNS = 3 };
-    float *data = mem_alloc(sizeof(float) * ROWS * COLUMNS), *out = mem_alloc(sizeof(float) * ROWS * COLUMNS);
+    float *data = mem_alloc(sizeof(float) * ROWS * COLUMNS),
+          *out = mem_alloc(sizeof(float) * ROWS * COLUMNS);
     for (int i = 0; i < ROWS * COLUMNS; i++) data[i] = (float)i;
-    ckpt_tensor t = {.name = "t", .file = "f", .dtype = DTYPE_F32, .rank = 2, .shape = {COLUMNS, ROWS},
-                     .stride = {1, COLUMNS}, .count = ROWS * COLUMNS, .data = data,
+    ckpt_tensor t = {.name = "t",
+                     .file = "f",
+                     .dtype = DTYPE_F32,
+                     .rank = 2,
+                     .shape = {COLUMNS, ROWS},
+                     .stride = {1, COLUMNS},
+                     .count = ROWS * COLUMNS,
+                     .data = data,
                      .bytes = sizeof(float) * ROWS * COLUMNS};
     assert_int_equal(ckpt_read_f32(&t, out, ROWS * COLUMNS, NULL), CLOZE_OK);
     for (int k = 0; k < COLUMNS; k++)
@@ -203,7 +211,8 @@ static void test_crafted_zips(void **state)
 static void test_big_endian(void **state)
 {
     uint8_t swapped[sizeof values];
-    for (size_t i = 0; i < sizeof values; i++) swapped[i] = ((const uint8_t *)values)[(i & ~3u) + 3 - (i & 3)];
+    for (size_t i = 0; i < sizeof values; i++)
+        swapped[i] = ((const uint8_t *)values)[(i & ~3u) + 3 - (i & 3)];
     member members[] = {PICKLE("\x80\002}(U\001w" GOOD "U\001v" GOOD "u."),
                         {.name = "a/data/0", .data = (const char *)swapped, .n = sizeof swapped},
                         {.name = "a/byteorder", .data = "big", .n = 3}};
@@ -223,7 +232,8 @@ static void test_nested(void **state)
         {BYTES("\x80\004\x95\000\000\000\000\000\000\000\000}\x94\x8c\001w" GOOD "s.")},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        member members[] = {{.name = "a/data.pkl", .data = rows[i].pickle, .n = rows[i].n}, STORAGE};
+        member members[] = {{.name = "a/data.pkl", .data = rows[i].pickle, .n = rows[i].n},
+                            STORAGE};
         assert_good(put_zip(members, 2, false));
     }
 }
@@ -233,22 +243,31 @@ static void test_nested(void **state)
 static void test_refused_tensors(void **state)
 {
     static const struct { const char *pickle; size_t n; const char *fragment; } rows[] = {
-        {DICT(TENSOR("K\006", "K\001", "K\006\x85", "K\001\x85")), "needs 28 bytes, but its storage has 24"},
+        {DICT(TENSOR("K\006", "K\001", "K\006\x85", "K\001\x85")),
+         "needs 28 bytes, but its storage has 24"},
         {DICT(TENSOR("K\006", "K\000", "K\002K\003\x86", "K\004K\001\x86")), "needs 28 bytes"},
-        {DICT(TENSOR("K\005", "K\000", "K\006\x85", "K\001\x85")), "needs 24 bytes, but its storage has 20"},
-        {DICT(TENSOR("K\007", "K\000", "K\006\x85", "K\001\x85")), "claims 7 elements of F32, but has 24"},
+        {DICT(TENSOR("K\005", "K\000", "K\006\x85", "K\001\x85")),
+         "needs 24 bytes, but its storage has 20"},
+        {DICT(TENSOR("K\007", "K\000", "K\006\x85", "K\001\x85")),
+         "claims 7 elements of F32, but has 24"},
         {DICT(TENSOR("J\xff\xff\xff\xff", "K\000", "K\006\x85", "K\001\x85")), "a negative size"},
         {DICT(TENSOR("K\006", "J\xff\xff\xff\xff", "K\001\x85", "K\001\x85")), "size overflows"},
-        {DICT(TENSOR("K\006", "K\000", "J\xff\xff\xff\xff\x85", "K\001\x85")), "negative size or stride"},
-        {DICT(TENSOR("K\006", "K\005", "K\006\x85", "J\xff\xff\xff\xff\x85")), "negative size or stride"},
-        {DICT(TENSOR("K\006", "K\000", "K\006\x85", "K\001K\001\x86")), "no proper storage, offset, sizes"},
+        {DICT(TENSOR("K\006", "K\000", "J\xff\xff\xff\xff\x85", "K\001\x85")),
+         "negative size or stride"},
+        {DICT(TENSOR("K\006", "K\005", "K\006\x85", "J\xff\xff\xff\xff\x85")),
+         "negative size or stride"},
+        {DICT(TENSOR("K\006", "K\000", "K\006\x85", "K\001K\001\x86")),
+         "no proper storage, offset, sizes"},
         {DICT(TENSOR("K\006", "N", "K\006\x85", "K\001\x85")), "no proper storage"},
         {DICT(TENSOR("K\006", "K\000", "N", "K\001\x85")), "no proper storage"},
         {DICT(TENSOR("K\006", "K\000", "(K\001K\001K\001K\001K\001K\001K\001K\001K\001t",
-                     "(K\001K\001K\001K\001K\001K\001K\001K\001K\001t")), "no proper storage"},
-        {DICT(TENSOR("K\006", "K\000", "\x8a\010\000\000\000\000\000\000\000\x40K\004\x86", "K\000K\000\x86")),
+                     "(K\001K\001K\001K\001K\001K\001K\001K\001K\001t")),
+         "no proper storage"},
+        {DICT(TENSOR("K\006", "K\000", "\x8a\010\000\000\000\000\000\000\000\x40K\004\x86",
+                     "K\000K\000\x86")),
          "size overflows"},
-        {DICT(TENSOR("K\006", "K\000", "K\002\x85", "\x8a\010\xff\xff\xff\xff\xff\xff\xff\x7f\x85")),
+        {DICT(
+             TENSOR("K\006", "K\000", "K\002\x85", "\x8a\010\xff\xff\xff\xff\xff\xff\xff\x7f\x85")),
          "size overflows"},
         {DICT(TENSOR_OF("FloatStorage", "U\0011", "K\006", "K\000", "K\006\x85", "K\001\x85")),
          "storage '1' is not in the file"},
@@ -269,7 +288,8 @@ static void test_refused_tensors(void **state)
         {BYTES("\x80\002}U\003optcbuiltins\ngetattr\ns."), "global builtins.getattr is refused"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        member members[] = {{.name = "a/data.pkl", .data = rows[i].pickle, .n = rows[i].n}, STORAGE};
+        member members[] = {{.name = "a/data.pkl", .data = rows[i].pickle, .n = rows[i].n},
+                            STORAGE};
         assert_refused(put_zip(members, 2, false), rows[i].fragment);
     }
 }
@@ -304,7 +324,8 @@ static void test_written_is_read(void **state)
     static const int64_t ids[2] = {INT64_MIN, 5000000000};
     const ckpt_item items[] = {
         {.name = "w", .dtype = DTYPE_F32, .rank = 2, .shape = {2, 3}, .data = values},
-        {.name = "名.bf16", .dtype = DTYPE_BF16, .rank = 1, .shape = {6}, .data = values, .from_f32 = true},
+        {.name = "名.bf16", .dtype = DTYPE_BF16, .rank = 1, .shape = {6}, .data = values,
+         .from_f32 = true},
         {.name = "ids", .dtype = DTYPE_I64, .rank = 1, .shape = {2}, .data = ids},
         {.name = "scalar", .dtype = DTYPE_F64, .data = ids},
         {.name = "empty", .dtype = DTYPE_U8, .rank = 2, .shape = {0, 3}},

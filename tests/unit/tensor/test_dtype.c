@@ -27,10 +27,15 @@ static float float_of(uint32_t bits)
 
 static void test_names_and_sizes(void **state)
 {
-    static const struct { cloze_dtype dtype; const char *name; size_t size; bool is_float; } rows[] = {
-        {DTYPE_F32, "F32", 4, true}, {DTYPE_BF16, "BF16", 2, true}, {DTYPE_F16, "F16", 2, true},
-        {DTYPE_F64, "F64", 8, true}, {DTYPE_I8, "I8", 1, false},    {DTYPE_U8, "U8", 1, false},
-        {DTYPE_I16, "I16", 2, false}, {DTYPE_I32, "I32", 4, false}, {DTYPE_I64, "I64", 8, false},
+    static const struct {
+        cloze_dtype dtype;
+        const char *name;
+        size_t size;
+        bool is_float;
+    } rows[] = {
+        {DTYPE_F32, "F32", 4, true},    {DTYPE_BF16, "BF16", 2, true}, {DTYPE_F16, "F16", 2, true},
+        {DTYPE_F64, "F64", 8, true},    {DTYPE_I8, "I8", 1, false},    {DTYPE_U8, "U8", 1, false},
+        {DTYPE_I16, "I16", 2, false},   {DTYPE_I32, "I32", 4, false},  {DTYPE_I64, "I64", 8, false},
         {DTYPE_BOOL, "BOOL", 1, false},
     };
     assert_int_equal(sizeof rows / sizeof *rows, DTYPE_COUNT);
@@ -64,7 +69,8 @@ static void test_bf16_round_trip(void **state)
 
 static void test_bf16_rounding(void **state)
 {
-    for (uint32_t h = 0; h < 0x7f80; h++) { /* every positive finite value and its upper neighbour */
+    for (uint32_t h = 0; h < 0x7f80;
+         h++) { /* every positive finite value and its upper neighbour */
         uint32_t tie = h << 16 | 0x8000u, even = h % 2 == 0 ? h : h + 1;
         assert_int_equal(bf16_from_f32(float_of(tie)), even);
         assert_int_equal(bf16_from_f32(float_of(tie - 1)), h);

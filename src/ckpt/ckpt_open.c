@@ -1,6 +1,6 @@
 /*
  * Opening a checkpoint: which files, in which format, and the checks that every tensor passes
- * whatever the format. Reading of values is in checkpoint_read.c.
+ * whatever the format. Reading of values is in ckpt_read.c.
  */
 #include "ckpt/checkpoint.h"
 
@@ -102,7 +102,8 @@ static cloze_status check_view(const ckpt_view *v, ckpt_tensor *t, cloze_error *
         if (__builtin_mul_overflow(row_major, size > 0 ? size : 1, &row_major) ||
             __builtin_mul_overflow(size > 0 ? size - 1 : 0, stride, &reach) ||
             __builtin_add_overflow(last, reach, &last))
-            CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has a shape whose size overflows", file, t->name);
+            CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has a shape whose size overflows", file,
+                       t->name);
         count = size == 0 ? 0 : count * size;
         t->shape[i] = size;
         t->stride[i] = stride;
@@ -147,7 +148,8 @@ cloze_status ckpt_add_view(ckpt *c, const ckpt_view *v, cloze_error *err)
     if (!name) return out_of_memory(err);
     memcpy(name, v->name, v->name_len);
 
-    ckpt_tensor t = {.name = name, .file = file, .dtype = v->dtype, .mapped = v->mapped && v->file->mapped};
+    ckpt_tensor t = {
+        .name = name, .file = file, .dtype = v->dtype, .mapped = v->mapped && v->file->mapped};
     CLOZE_TRY(check_view(v, &t, err));
     t.data = t.count > 0 ? v->storage + (size_t)v->offset * dtype_size(v->dtype) : v->storage;
     t.contiguous = is_contiguous(&t);
@@ -237,7 +239,8 @@ static cloze_status check_weight_map(const ckpt *c, const char *index_path, cons
     return CLOZE_OK;
 }
 
-static cloze_status read_shards(ckpt *c, const char *index_path, const cJSON *root, cloze_error *err)
+static cloze_status read_shards(ckpt *c, const char *index_path, const cJSON *root,
+                                cloze_error *err)
 {
     const cJSON *weight_map = cJSON_GetObjectItemCaseSensitive(root, "weight_map");
     if (!cJSON_IsObject(weight_map) || !weight_map->child)
@@ -316,7 +319,8 @@ cloze_status ckpt_open(const char *path, ckpt **out, cloze_error *err)
 {
     ckpt *c = *out = NULL;
     cloze_status status = create(&c, err);
-    if (status == CLOZE_OK) status = file_is_dir(path) ? read_dir(c, path, err) : read_path(c, path, err);
+    if (status == CLOZE_OK)
+        status = file_is_dir(path) ? read_dir(c, path, err) : read_path(c, path, err);
     return finish(status, c, out);
 }
 

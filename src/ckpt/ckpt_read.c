@@ -44,8 +44,8 @@ static void gather(uint8_t *dst, const uint8_t *src, size_t size, int64_t stride
 }
 
 /* One row (n elements along the last dimension) to out, as floats or as they are. */
-static void read_row(const ckpt_tensor *t, const uint8_t *row, int64_t stride, size_t n, uint8_t *out,
-                     bool as_f32)
+static void read_row(const ckpt_tensor *t, const uint8_t *row, int64_t stride, size_t n,
+                     uint8_t *out, bool as_f32)
 {
     size_t size = dtype_size(t->dtype), out_size = as_f32 ? sizeof(float) : size;
     uint64_t gathered[GATHER_ELEMENTS]; /* of at most 8 bytes an element */
@@ -101,8 +101,8 @@ cloze_status ckpt_read_f32(const ckpt_tensor *t, float *out, size_t count, cloze
 cloze_status ckpt_read_raw(const ckpt_tensor *t, void *out, size_t bytes, cloze_error *err)
 {
     if (bytes != t->bytes)
-        CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has %zu bytes where %zu are wanted", t->file, t->name,
-                   t->bytes, bytes);
+        CLOZE_FAIL(err, MODEL, "%s: tensor '%s' has %zu bytes where %zu are wanted", t->file,
+                   t->name, t->bytes, bytes);
     read_rows(t, out, false);
     return CLOZE_OK;
 }
@@ -121,7 +121,8 @@ const char *ckpt_shape_text(const ckpt_tensor *t, char *text, size_t n)
 {
     size_t used = (size_t)snprintf(text, n, "(");
     for (int i = 0; i < t->rank && used < n; i++)
-        used += (size_t)snprintf(text + used, n - used, i ? ", %lld" : "%lld", (long long)t->shape[i]);
+        used += (size_t)snprintf(text + used, n - used, i ? ", %lld" : "%lld",
+                                 (long long)t->shape[i]);
     if (used < n) snprintf(text + used, n - used, ")");
     return text;
 }
