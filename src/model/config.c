@@ -11,13 +11,17 @@
 #define CONFIG_MAX_BYTES (16 << 20)
 #define LABELS_MAX 100000
 
-static const struct { const char *name; activation act; } ACTIVATIONS[] = {
-    {"gelu", ACT_GELU_ERF},           {"gelu_new", ACT_GELU_TANH}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
-    {"gelu_fast", ACT_GELU_TANH},     {"relu", ACT_RELU},          {"silu", ACT_SILU},
-    {"swish", ACT_SILU},              {"tanh", ACT_TANH},          {"linear", ACT_NONE},
+static const struct {
+    const char *name;
+    activation act;
+} ACTIVATIONS[] = {
+    {"gelu", ACT_GELU_ERF},       {"gelu_new", ACT_GELU_TANH}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
+    {"gelu_fast", ACT_GELU_TANH}, {"relu", ACT_RELU},          {"silu", ACT_SILU},
+    {"swish", ACT_SILU},          {"tanh", ACT_TANH},          {"linear", ACT_NONE},
 };
 
-static cloze_status read_activation(const cJSON *json, const char *what, activation *out, cloze_error *err) {
+static cloze_status read_activation(const cJSON *json, const char *what, activation *out,
+                                    cloze_error *err) {
     const char *name = "gelu";
     CLOZE_TRY(json_get_string(json, "hidden_act", &name, err));
     for (size_t i = 0; i < sizeof ACTIVATIONS / sizeof *ACTIVATIONS; i++) {
@@ -26,11 +30,17 @@ static cloze_status read_activation(const cJSON *json, const char *what, activat
             return CLOZE_OK;
         }
     }
-    CLOZE_FAIL(err, MODEL, "%s: hidden_act \"%s\" is not known (known: gelu, gelu_new, relu, silu, tanh)", what, name);
+    CLOZE_FAIL(err, MODEL,
+               "%s: hidden_act \"%s\" is not known (known: gelu, gelu_new, relu, silu, tanh)", what,
+               name);
 }
 
 static cloze_status read_sizes(model_config *c, cloze_error *err) {
-    const struct { const char *key; int64_t min, max; int64_t *out; } sizes[] = {
+    const struct {
+        const char *key;
+        int64_t min, max;
+        int64_t *out;
+    } sizes[] = {
         {"vocab_size", 1, 10000000, &c->vocab_size},
         {"hidden_size", 1, 65536, &c->hidden_size},
         {"num_hidden_layers", 0, 1000, &c->num_hidden_layers},
@@ -42,14 +52,18 @@ static cloze_status read_sizes(model_config *c, cloze_error *err) {
         {"pad_token_id", 0, 10000000, &c->pad_token_id},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        CLOZE_TRY(json_get_int(c->json, sizes[i].key, sizes[i].min, sizes[i].max, sizes[i].out, err));
+        CLOZE_TRY(
+            json_get_int(c->json, sizes[i].key, sizes[i].min, sizes[i].max, sizes[i].out, err));
     const cJSON *labels = cJSON_GetObjectItemCaseSensitive(c->json, "id2label");
     if (cJSON_IsObject(labels)) c->num_labels = cJSON_GetArraySize(labels);
     return json_get_int(c->json, "num_labels", 1, LABELS_MAX, &c->num_labels, err);
 }
 
 static cloze_status read_numbers(model_config *c, cloze_error *err) {
-    const struct { const char *key; double *out; } numbers[] = {
+    const struct {
+        const char *key;
+        double *out;
+    } numbers[] = {
         {"layer_norm_eps", &c->layer_norm_eps},
         {"initializer_range", &c->initializer_range},
         {"hidden_dropout_prob", &c->hidden_dropout_prob},
@@ -63,13 +77,16 @@ static cloze_status read_numbers(model_config *c, cloze_error *err) {
 
 static cloze_status check(const model_config *c, const char *what, cloze_error *err) {
     if (c->hidden_size % c->num_attention_heads != 0)
-        CLOZE_FAIL(err, MODEL, "%s: hidden_size %lld is not a multiple of num_attention_heads %lld", what,
-                   (long long)c->hidden_size, (long long)c->num_attention_heads);
-    const double rates[] = {c->hidden_dropout_prob, c->attention_probs_dropout_prob, c->classifier_dropout};
+        CLOZE_FAIL(err, MODEL, "%s: hidden_size %lld is not a multiple of num_attention_heads %lld",
+                   what, (long long)c->hidden_size, (long long)c->num_attention_heads);
+    const double rates[] = {c->hidden_dropout_prob, c->attention_probs_dropout_prob,
+                            c->classifier_dropout};
     for (int i = 0; i < 3; i++)
         if (!(rates[i] < 1.0))
-            CLOZE_FAIL(err, MODEL, "%s: a dropout probability of %g must be below 1", what, rates[i]);
-    if (!(c->layer_norm_eps > 0)) CLOZE_FAIL(err, MODEL, "%s: layer_norm_eps must be above 0", what);
+            CLOZE_FAIL(err, MODEL, "%s: a dropout probability of %g must be below 1", what,
+                       rates[i]);
+    if (!(c->layer_norm_eps > 0))
+        CLOZE_FAIL(err, MODEL, "%s: layer_norm_eps must be above 0", what);
     return CLOZE_OK;
 }
 
@@ -85,19 +102,32 @@ static cloze_status fill(model_config *c, const char *what, cloze_error *err) {
     return check(c, what, err);
 }
 
-cloze_status model_config_parse(const char *text, size_t n, const char *what, model_config *out, cloze_error *err) {
+cloze_status model_config_parse(const char *text, size_t n, const char *what, model_config *out,
+                                cloze_error *err) {
     /* BertConfig's defaults, which are RoBERTa's and ERNIE's too but for what their files state. */
     *out = (model_config){
-        .vocab_size = 30522, .hidden_size = 768, .num_hidden_layers = 12, .num_attention_heads = 12,
-        .intermediate_size = 3072, .max_position_embeddings = 512, .type_vocab_size = 2,
-        .task_type_vocab_size = 3, .pad_token_id = 0, .hidden_act = ACT_GELU_ERF, .layer_norm_eps = 1e-12,
-        .initializer_range = 0.02, .hidden_dropout_prob = 0.1, .attention_probs_dropout_prob = 0.1,
-        .classifier_dropout = -1.0, .num_labels = 2,
+        .vocab_size = 30522,
+        .hidden_size = 768,
+        .num_hidden_layers = 12,
+        .num_attention_heads = 12,
+        .intermediate_size = 3072,
+        .max_position_embeddings = 512,
+        .type_vocab_size = 2,
+        .task_type_vocab_size = 3,
+        .pad_token_id = 0,
+        .hidden_act = ACT_GELU_ERF,
+        .layer_norm_eps = 1e-12,
+        .initializer_range = 0.02,
+        .hidden_dropout_prob = 0.1,
+        .attention_probs_dropout_prob = 0.1,
+        .classifier_dropout = -1.0,
+        .num_labels = 2,
     };
     CLOZE_TRY(json_parse(text, n, what, CLOZE_ERR_MODEL, &out->json, err));
     cloze_status status = fill(out, what, err);
     if (status != CLOZE_OK) {
-        if (err && err->code == CLOZE_ERR_MODEL && !strstr(err->message, what)) error_prefix(err, "%s", what);
+        if (err && err->code == CLOZE_ERR_MODEL && !strstr(err->message, what))
+            error_prefix(err, "%s", what);
         model_config_deinit(out);
     }
     return status;
@@ -122,7 +152,8 @@ cloze_status model_config_copy(const model_config *from, model_config *to, cloze
     return CLOZE_OK;
 }
 
-cloze_status model_config_set_labels(model_config *c, const char *const labels[], int64_t n, cloze_error *err) {
+cloze_status model_config_set_labels(model_config *c, const char *const labels[], int64_t n,
+                                     cloze_error *err) {
     cJSON *id2label = cJSON_CreateObject(), *label2id = cJSON_CreateObject();
     for (int64_t i = 0; i < n && id2label && label2id; i++) {
         char id[24], fallback[32];

@@ -1,7 +1,7 @@
 /*
  * Opening a model directory: parameters become views of the mapped checkpoint where its layout
- * allows (a whole, contiguous, aligned matrix in f32, bf16 or f16) and f32 copies elsewhere (vectors,
- * a fused QKV).
+ * allows (a whole, contiguous, aligned matrix in f32, bf16 or f16) and f32 copies elsewhere
+ * (vectors, a fused QKV).
  */
 #include "model/load.h"
 
@@ -22,16 +22,19 @@ typedef struct found {
 static cloze_status check_shape(const nn_entry *e, const ckpt_tensor *t, cloze_error *err) {
     char text[128];
     const param *p = e->param;
-    bool ok = p->rank == 1 ? t->rank == 1 && t->shape[0] == (p->w.t.rows == 1 ? e->rows : p->w.t.cols)
-                           : t->rank == 2 && t->shape[0] == e->rows && t->shape[1] == p->w.t.cols;
+    bool ok = p->rank == 1
+                  ? t->rank == 1 && t->shape[0] == (p->w.t.rows == 1 ? e->rows : p->w.t.cols)
+                  : t->rank == 2 && t->shape[0] == e->rows && t->shape[1] == p->w.t.cols;
     if (ok && dtype_is_float(t->dtype)) return CLOZE_OK;
-    if (ok) CLOZE_FAIL(err, MODEL, "%s: tensor %s holds %s, not floating-point numbers", t->file, t->name,
-                       dtype_name(t->dtype));
+    if (ok)
+        CLOZE_FAIL(err, MODEL, "%s: tensor %s holds %s, not floating-point numbers", t->file,
+                   t->name, dtype_name(t->dtype));
     if (p->rank == 1)
-        CLOZE_FAIL(err, MODEL, "%s: tensor %s has shape %s, config.json asks for (%lld)", t->file, t->name,
-                   ckpt_shape_text(t, text, sizeof text), (long long)e->rows);
-    CLOZE_FAIL(err, MODEL, "%s: tensor %s has shape %s, config.json asks for (%lld, %lld)", t->file, t->name,
-               ckpt_shape_text(t, text, sizeof text), (long long)e->rows, (long long)p->w.t.cols);
+        CLOZE_FAIL(err, MODEL, "%s: tensor %s has shape %s, config.json asks for (%lld)", t->file,
+                   t->name, ckpt_shape_text(t, text, sizeof text), (long long)e->rows);
+    CLOZE_FAIL(err, MODEL, "%s: tensor %s has shape %s, config.json asks for (%lld, %lld)", t->file,
+               t->name, ckpt_shape_text(t, text, sizeof text), (long long)e->rows,
+               (long long)p->w.t.cols);
 }
 
 static bool can_map(const found *f, const param *p) {
@@ -61,7 +64,8 @@ static cloze_status load_param(param *p, const found *f, cloze_error *err) {
     return CLOZE_OK;
 }
 
-static cloze_status find_entries(const model *m, param *p, name_map *names, found *f, cloze_error *err) {
+static cloze_status find_entries(const model *m, param *p, name_map *names, found *f,
+                                 cloze_error *err) {
     memset(f, 0, sizeof *f);
     for (int i = 0; i < m->state.n_entries; i++) {
         const nn_entry *e = &m->state.entries[i];
@@ -75,7 +79,8 @@ static cloze_status find_entries(const model *m, param *p, name_map *names, foun
     return CLOZE_OK;
 }
 
-/* A head whose shape the checkpoint has for other labels counts as absent when labels were given. */
+/* A head whose shape the checkpoint has for other labels counts as absent when labels were given.
+ */
 static bool is_other_classifier(const model_open_options *o, const found *f) {
     const nn_entry *e = f->entries[0];
     return o->num_labels > 0 && !o->require_head && f->n == 1 && !f->n_missing && e->head &&
@@ -83,9 +88,11 @@ static bool is_other_classifier(const model_open_options *o, const found *f) {
            (e->param->rank == 1 || f->tensors[0]->shape[1] == e->param->w.t.cols);
 }
 
-static void report(const model_open_options *o, const char *dir, const buf *fresh, const name_map *names) {
+static void report(const model_open_options *o, const char *dir, const buf *fresh,
+                   const name_map *names) {
     if (fresh->len)
-        log_line(o->callbacks, CLOZE_LOG_INFO, "%s: newly initialised: %s (they are trained from here)", dir, fresh->data);
+        log_line(o->callbacks, CLOZE_LOG_INFO,
+                 "%s: newly initialised: %s (they are trained from here)", dir, fresh->data);
     if (name_map_unexpected_count(names) > 0) {
         buf text;
         buf_init(&text, 4096);
@@ -95,7 +102,8 @@ static void report(const model_open_options *o, const char *dir, const buf *fres
     }
 }
 
-static cloze_status load_all(model *m, const char *dir, const model_open_options *o, name_map *names, cloze_error *err) {
+static cloze_status load_all(model *m, const char *dir, const model_open_options *o,
+                             name_map *names, cloze_error *err) {
     buf fresh, missing;
     found f;
     cloze_status status = CLOZE_OK;
@@ -111,22 +119,27 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
             status = model_initialize_param(m, i, o->seed, err);
         } else if (f.n_missing) {
             for (int k = 0; k < f.n; k++)
-                if (!f.tensors[k]) buf_printf(&missing, "%s%s", missing.len ? ", " : "", f.entries[k]->name);
+                if (!f.tensors[k])
+                    buf_printf(&missing, "%s%s", missing.len ? ", " : "", f.entries[k]->name);
         } else {
             status = load_param(p, &f, err);
         }
     }
     if (status == CLOZE_OK && missing.len)
-        status = error_set(err, CLOZE_ERR_MODEL, "%s: tensors are missing: %.400s%s (is config.json the one of this checkpoint?)",
-                           dir, missing.data, missing.failed || missing.len > 400 ? " ..." : "");
+        status = error_set(
+            err, CLOZE_ERR_MODEL,
+            "%s: tensors are missing: %.400s%s (is config.json the one of this checkpoint?)", dir,
+            missing.data, missing.failed || missing.len > 400 ? " ..." : "");
     if (status == CLOZE_OK) report(o, dir, &fresh, names);
     buf_deinit(&fresh);
     buf_deinit(&missing);
     return status;
 }
 
-/* An untied decoder in config.json's eyes may still be stored tied: then the word embeddings are it. */
-static cloze_status open_checkpoint(model *m, const char *dir, const model_open_options *o, cloze_error *err) {
+/* An untied decoder in config.json's eyes may still be stored tied: then the word embeddings are
+ * it. */
+static cloze_status open_checkpoint(model *m, const char *dir, const model_open_options *o,
+                                    cloze_error *err) {
     name_map *names = NULL;
     CLOZE_TRY(ckpt_open(dir, &m->checkpoint, err));
     cloze_status status = name_map_create(m->checkpoint, m->config.def->base, &names, err);
@@ -135,15 +148,20 @@ static cloze_status open_checkpoint(model *m, const char *dir, const model_open_
     return status;
 }
 
-cloze_status model_open(const char *dir, const model_open_options *options, model **out, cloze_error *err) {
+cloze_status model_open(const char *dir, const model_open_options *options, model **out,
+                        cloze_error *err) {
     model_config config = {0};
     *out = NULL;
     if (!file_is_dir(dir))
-        CLOZE_FAIL(err, MODEL, "%s: no such model directory (it should hold config.json, a vocabulary and model.safetensors or pytorch_model.bin)", dir);
+        CLOZE_FAIL(err, MODEL,
+                   "%s: no such model directory (it should hold config.json, a vocabulary and "
+                   "model.safetensors or pytorch_model.bin)",
+                   dir);
     CLOZE_TRY(model_config_read(dir, &config, err));
     cloze_status status = CLOZE_OK;
     model *m = NULL;
-    if (options->num_labels > 0) status = model_config_set_labels(&config, options->labels, options->num_labels, err);
+    if (options->num_labels > 0)
+        status = model_config_set_labels(&config, options->labels, options->num_labels, err);
     if (status == CLOZE_OK) status = model_build(&config, options->head, &m, err);
     model_config_deinit(&config);
     if (status == CLOZE_OK) status = open_checkpoint(m, dir, options, err);

@@ -42,16 +42,23 @@ static char *search_hub(const char *hub, const char *name) {
     size_t n;
     if (!hub || !file_is_dir(hub) || dir_list(hub, &entries, &n, NULL) != CLOZE_OK) return NULL;
     const char *slash = strchr(name, '/');
-    if (slash) snprintf(wanted, sizeof wanted, "models--%.*s--%s", (int)(slash - name), name, slash + 1);
-    else snprintf(wanted, sizeof wanted, "--%s", name);
+    if (slash)
+        snprintf(wanted, sizeof wanted, "models--%.*s--%s", (int)(slash - name), name, slash + 1);
+    else
+        snprintf(wanted, sizeof wanted, "--%s", name);
     for (size_t i = 0; i < n && !found; i++) {
         size_t length = strlen(entries[i]), w = strlen(wanted);
-        if (strncmp(entries[i], "models--", 8) != 0 || length < w || strcmp(entries[i] + length - w, wanted) != 0) continue;
-        char *model_dir = path_join(hub, entries[i]), *snapshots = model_dir ? path_join(model_dir, "snapshots") : NULL;
+        if (strncmp(entries[i], "models--", 8) != 0 || length < w ||
+            strcmp(entries[i] + length - w, wanted) != 0)
+            continue;
+        char *model_dir = path_join(hub, entries[i]),
+             *snapshots = model_dir ? path_join(model_dir, "snapshots") : NULL;
         char **hashes;
         size_t n_hashes;
-        if (snapshots && file_is_dir(snapshots) && dir_list(snapshots, &hashes, &n_hashes, NULL) == CLOZE_OK) {
-            for (size_t k = n_hashes; k > 0 && !found; k--) found = accept_under(snapshots, "", hashes[k - 1]);
+        if (snapshots && file_is_dir(snapshots) &&
+            dir_list(snapshots, &hashes, &n_hashes, NULL) == CLOZE_OK) {
+            for (size_t k = n_hashes; k > 0 && !found; k--)
+                found = accept_under(snapshots, "", hashes[k - 1]);
             dir_list_free(hashes, n_hashes);
         }
         mem_free(model_dir);
@@ -94,7 +101,10 @@ cloze_status model_locate(const char *name, char **out, cloze_error *err) {
     if (!*out) *out = search_caches(name);
     if (*out) return CLOZE_OK;
     CLOZE_FAIL(err, MODEL,
-               "%s: no such model directory, and no model of that name in ./models, $CLOZE_MODELS, the Hugging Face or the Paddle cache. "
-               "Put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) into a directory and give its path, or use "
-               "the shipped model: --model_name_or_path cloze-mini-zh", name);
+               "%s: no such model directory, and no model of that name in ./models, $CLOZE_MODELS, "
+               "the Hugging Face or the Paddle cache. "
+               "Put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) into a "
+               "directory and give its path, or use "
+               "the shipped model: --model_name_or_path cloze-mini-zh",
+               name);
 }

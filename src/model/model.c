@@ -4,13 +4,15 @@
 #include "base/log.h"
 #include "model/load.h"
 
-cloze_status model_build(const model_config *config, model_head head, model **out, cloze_error *err) {
+cloze_status model_build(const model_config *config, model_head head, model **out,
+                         cloze_error *err) {
     model *m;
     *out = NULL;
     MEM_NEW(err, m, 1);
     m->head = head;
     cloze_status status = model_config_copy(config, &m->config, err);
-    if (status == CLOZE_OK) status = m->config.def->build(&m->config, head, &m->state, &m->self, err);
+    if (status == CLOZE_OK)
+        status = m->config.def->build(&m->config, head, &m->state, &m->self, err);
     if (status != CLOZE_OK) {
         model_destroy(m);
         return status;
@@ -27,7 +29,8 @@ cloze_status model_initialize_param(model *m, int index, uint64_t seed, cloze_er
                                is_word_table ? m->config.pad_token_id : -1, err);
 }
 
-cloze_status model_create(const model_config *config, model_head head, uint64_t seed, model **out, cloze_error *err) {
+cloze_status model_create(const model_config *config, model_head head, uint64_t seed, model **out,
+                          cloze_error *err) {
     model *m;
     CLOZE_TRY(model_build(config, head, &m, err));
     for (int i = 0; i < m->state.n_params; i++) {
@@ -61,7 +64,8 @@ int64_t model_max_length(const model *m) { return m->config.def->max_length(&m->
 
 int64_t model_param_count(const model *m) {
     int64_t count = 0;
-    for (int i = 0; i < m->state.n_params; i++) count += m->state.params[i]->w.t.rows * m->state.params[i]->w.t.cols;
+    for (int i = 0; i < m->state.n_params; i++)
+        count += m->state.params[i]->w.t.rows * m->state.params[i]->w.t.cols;
     return count;
 }
 
@@ -76,7 +80,8 @@ void model_set_dropout(model *m, double hidden, double attention) {
     const model_config *c = &m->config;
     double classifier = c->classifier_dropout >= 0 ? c->classifier_dropout : c->hidden_dropout_prob;
     c->def->set_dropout(m->self, hidden < 0 ? c->hidden_dropout_prob : hidden,
-                        attention < 0 ? c->attention_probs_dropout_prob : attention, hidden < 0 ? classifier : hidden);
+                        attention < 0 ? c->attention_probs_dropout_prob : attention,
+                        hidden < 0 ? classifier : hidden);
 }
 
 var *model_encode(tape *t, model *m, const nn_batch *batch, bool checkpointing) {
@@ -91,14 +96,17 @@ void model_masked_lm_decoder(model *m, param **out_weight, param **out_bias) {
     m->config.def->masked_lm_decoder(m->self, out_weight, out_bias);
 }
 
-var *model_masked_lm_logits(tape *t, model *m, var *transformed, const int32_t *vocab_rows, int64_t n) {
+var *model_masked_lm_logits(tape *t, model *m, var *transformed, const int32_t *vocab_rows,
+                            int64_t n) {
     param *decoder, *bias;
     model_masked_lm_decoder(m, &decoder, &bias);
     if (vocab_rows) return op_linear_rows(t, transformed, decoder, bias, vocab_rows, n);
     return op_linear_logits(t, transformed, decoder, bias);
 }
 
-var *model_classify(tape *t, model *m, var *first) { return m->config.def->classify(t, m->self, first); }
+var *model_classify(tape *t, model *m, var *first) {
+    return m->config.def->classify(t, m->self, first);
+}
 
 void model_first_rows(const nn_batch *batch, int32_t *out) {
     for (int32_t b = 0; b < batch->n_seqs; b++) out[b] = batch->offsets[b];
@@ -108,7 +116,8 @@ void model_set_requires_grad(model *m, bool on) {
     for (int i = 0; i < m->state.n_params; i++) m->state.params[i]->requires_grad = on;
 }
 
-cloze_status model_train_begin(model *m, param *const extra[], int n_extra, param_block **out, cloze_error *err) {
+cloze_status model_train_begin(model *m, param *const extra[], int n_extra, param_block **out,
+                               cloze_error *err) {
     param **params;
     int n = 0;
     MEM_NEW(err, params, m->state.n_params + n_extra + 1);

@@ -2,10 +2,10 @@
  * Models: a config, parameters, a forward pass and the names that checkpoints give its tensors. A
  * new model family is one file and one line in registry.c.
  *
- * A loaded model is immutable while predicting and may be shared by threads, each with its own tape.
- * Training belongs to one thread. Parameters of an opened model are views of the mapped checkpoint
- * (a fused QKV and vectors that need converting are copied); model_train_begin copies the trainable
- * ones into one block.
+ * A loaded model is immutable while predicting and may be shared by threads, each with its own
+ * tape. Training belongs to one thread. Parameters of an opened model are views of the mapped
+ * checkpoint (a fused QKV and vectors that need converting are copied); model_train_begin copies
+ * the trainable ones into one block.
  */
 #ifndef CLOZE_MODEL_MODEL_H
 #define CLOZE_MODEL_MODEL_H
@@ -23,10 +23,11 @@ typedef enum model_head {
 
 /* A model family. `self` is the family's own state, made by build. */
 typedef struct model_def {
-    const char *const *model_types; /* config.json's model_type values, NULL-terminated */
-    const char *base;               /* checkpoint prefix of the encoder: "bert" */
+    const char *const *model_types;   /* config.json's model_type values, NULL-terminated */
+    const char *base;                 /* checkpoint prefix of the encoder: "bert" */
     const char *const *architectures; /* Hugging Face class names by model_head */
-    cloze_status (*build)(const model_config *c, model_head head, nn_state *state, void **self, cloze_error *err);
+    cloze_status (*build)(const model_config *c, model_head head, nn_state *state, void **self,
+                          cloze_error *err);
     void (*destroy)(void *self);
     var *(*encode)(tape *t, void *self, const nn_batch *batch, bool checkpointing);
     var *(*masked_lm_transform)(tape *t, void *self, var *rows);
@@ -35,27 +36,32 @@ typedef struct model_def {
     void (*set_dropout)(void *self, double hidden, double attention, double classifier);
     int64_t (*max_length)(const model_config *c);
     /* Visits every module slot that a tuning method may fill. */
-    void (*visit_linears)(void *self, void (*visit)(void *ctx, const char *name, nn_linear *l), void *ctx);
+    void (*visit_linears)(void *self, void (*visit)(void *ctx, const char *name, nn_linear *l),
+                          void *ctx);
     void (*visit_attentions)(void *self, void (*visit)(void *ctx, nn_attention *a), void *ctx);
     nn_embeddings *(*embeddings)(void *self);
 } model_def;
 
 /* ERR_MODEL naming the known types when there is none; what names the source. */
-cloze_status model_def_find(const char *model_type, const char *what, const model_def **out, cloze_error *err);
+cloze_status model_def_find(const char *model_type, const char *what, const model_def **out,
+                            cloze_error *err);
 
 typedef struct model_open_options {
     model_head head;
-    const char *const *labels; /* classification: (num_labels) names, or NULL to keep config.json's */
-    int64_t num_labels;        /* 0 = as config.json says */
-    uint64_t seed;             /* for head parameters that the checkpoint lacks */
-    bool require_head;         /* a head that the checkpoint lacks is an error, not initialised */
+    const char *const
+        *labels;        /* classification: (num_labels) names, or NULL to keep config.json's */
+    int64_t num_labels; /* 0 = as config.json says */
+    uint64_t seed;      /* for head parameters that the checkpoint lacks */
+    bool require_head;  /* a head that the checkpoint lacks is an error, not initialised */
     const cloze_callbacks *callbacks; /* says which parameters were initialised; may be NULL */
 } model_open_options;
 
 /* Opens a Hugging Face model directory. ERR_MODEL names file and tensor. */
-cloze_status model_open(const char *dir, const model_open_options *options, model **out, cloze_error *err);
+cloze_status model_open(const char *dir, const model_open_options *options, model **out,
+                        cloze_error *err);
 /* A fresh model with random parameters (a function of seed and names); config is copied. */
-cloze_status model_create(const model_config *config, model_head head, uint64_t seed, model **out, cloze_error *err);
+cloze_status model_create(const model_config *config, model_head head, uint64_t seed, model **out,
+                          cloze_error *err);
 void model_destroy(model *m);
 
 const model_config *model_get_config(const model *m);
@@ -76,7 +82,8 @@ var *model_encode(tape *t, model *m, const nn_batch *batch, bool checkpointing);
 /* What precedes the vocabulary product: rows (R,H) -> (R,H). */
 var *model_masked_lm_transform(tape *t, model *m, var *rows);
 /* Vocabulary logits (R,V) of transformed rows, or (R,n) of the given vocabulary rows only. */
-var *model_masked_lm_logits(tape *t, model *m, var *transformed, const int32_t *vocab_rows, int64_t n);
+var *model_masked_lm_logits(tape *t, model *m, var *transformed, const int32_t *vocab_rows,
+                            int64_t n);
 /* The vocabulary matrix (V,H) and its bias (1,V). */
 void model_masked_lm_decoder(model *m, param **weight, param **bias);
 /* Class logits (B,C) from the first token's hidden states (B,H). */
@@ -84,14 +91,16 @@ var *model_classify(tape *t, model *m, var *first);
 /* Row index of each sequence's first token. out (B). */
 void model_first_rows(const nn_batch *batch, int32_t *out);
 
-/* Makes parameters trainable (requires_grad must be set on each) and copies them, with `extra` ones (prompt
- * parameters), into one block. Trainable embeddings are row-lazy. Ended by model_destroy. */
-cloze_status model_train_begin(model *m, param *const extra[], int n_extra, param_block **out, cloze_error *err);
+/* Makes parameters trainable (requires_grad must be set on each) and copies them, with `extra` ones
+ * (prompt parameters), into one block. Trainable embeddings are row-lazy. Ended by model_destroy.
+ */
+cloze_status model_train_begin(model *m, param *const extra[], int n_extra, param_block **out,
+                               cloze_error *err);
 /* Sets requires_grad of every parameter. */
 void model_set_requires_grad(model *m, bool on);
 
-/* Writes config.json and model.safetensors in Hugging Face's names into an existing directory. dtype F32, BF16 or F16;
- * extra tensors may be left out with skip_head (a bare encoder). */
+/* Writes config.json and model.safetensors in Hugging Face's names into an existing directory.
+ * dtype F32, BF16 or F16; extra tensors may be left out with skip_head (a bare encoder). */
 cloze_status model_save(const model *m, const char *dir, cloze_dtype dtype, cloze_error *err);
 
 #endif

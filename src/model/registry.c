@@ -4,9 +4,11 @@
 #include "base/buf.h"
 #include "model/bert.h"
 
-static const model_def *const MODEL_DEFS[] = {&model_def_bert, &model_def_roberta, &model_def_ernie};
+static const model_def *const MODEL_DEFS[] = {&model_def_bert, &model_def_roberta,
+                                              &model_def_ernie};
 
-cloze_status model_def_find(const char *model_type, const char *what, const model_def **out, cloze_error *err) {
+cloze_status model_def_find(const char *model_type, const char *what, const model_def **out,
+                            cloze_error *err) {
     buf known;
     buf_init(&known, 512);
     for (size_t i = 0; i < sizeof MODEL_DEFS / sizeof *MODEL_DEFS; i++) {
@@ -19,8 +21,9 @@ cloze_status model_def_find(const char *model_type, const char *what, const mode
             buf_printf(&known, "%s%s", known.len ? ", " : "", *type);
         }
     }
-    cloze_status status = error_set(err, CLOZE_ERR_MODEL, "%s: model_type \"%s\" is not one that is known (%s)", what,
-                                    model_type, buf_ok(&known) ? known.data : "");
+    cloze_status status =
+        error_set(err, CLOZE_ERR_MODEL, "%s: model_type \"%s\" is not one that is known (%s)", what,
+                  model_type, buf_ok(&known) ? known.data : "");
     buf_deinit(&known);
     return status;
 }

@@ -1,12 +1,16 @@
-/* Writing a model directory that transformers' from_pretrained reads: config.json and model.safetensors. */
+/* Writing a model directory that transformers' from_pretrained reads: config.json and
+ * model.safetensors. */
 #include <string.h>
 
 #include "base/file.h"
 #include "ckpt/checkpoint_write.h"
 #include "model/load.h"
 
-static cloze_status write_config(const model *m, const char *dir, cloze_dtype dtype, cloze_error *err) {
-    const char *dtype_text = dtype == DTYPE_BF16 ? "bfloat16" : dtype == DTYPE_F16 ? "float16" : "float32";
+static cloze_status write_config(const model *m, const char *dir, cloze_dtype dtype,
+                                 cloze_error *err) {
+    const char *dtype_text = dtype == DTYPE_BF16  ? "bfloat16"
+                             : dtype == DTYPE_F16 ? "float16"
+                                                  : "float32";
     cJSON *json = cJSON_Duplicate(m->config.json, 1);
     cJSON *architectures = cJSON_CreateArray();
     const char *architecture = m->config.def->architectures[m->head];
@@ -69,14 +73,17 @@ cloze_status model_save(const model *m, const char *dir, cloze_dtype dtype, cloz
     items = mem_calloc((size_t)s->n_entries + 1, sizeof *items);
     copies = mem_calloc((size_t)s->n_params + 1, sizeof *copies);
     path = path_join(dir, "model.safetensors");
-    if (!items || !copies || !path) status = error_set(err, CLOZE_ERR_MEMORY, "out of memory writing %s", dir);
-    for (int i = 0; i < s->n_params && status == CLOZE_OK; i++) status = convert(s->params[i], dtype, &copies[i], err);
+    if (!items || !copies || !path)
+        status = error_set(err, CLOZE_ERR_MEMORY, "out of memory writing %s", dir);
+    for (int i = 0; i < s->n_params && status == CLOZE_OK; i++)
+        status = convert(s->params[i], dtype, &copies[i], err);
     for (int i = 0; i < s->n_entries && status == CLOZE_OK; i++) {
         int k = 0;
         while (s->params[k] != s->entries[i].param) k++;
         items[i] = item_of(&s->entries[i], dtype, copies[k]);
     }
-    if (status == CLOZE_OK) status = safetensors_write(path, items, (size_t)s->n_entries, NULL, 0, err);
+    if (status == CLOZE_OK)
+        status = safetensors_write(path, items, (size_t)s->n_entries, NULL, 0, err);
     for (int i = 0; copies && i < s->n_params; i++) mem_free(copies[i]);
     mem_free(copies);
     mem_free(items);

@@ -5,7 +5,8 @@
 
 var *nn_attention_forward(tape *t, const nn_attention *a, const nn_batch *batch, var *x) {
     nn_prefix prefix = {0};
-    if (a->prefix && a->prefix(t, a->prefix_state, a->layer, batch, &prefix) != CLOZE_OK) return NULL;
+    if (a->prefix && a->prefix(t, a->prefix_state, a->layer, batch, &prefix) != CLOZE_OK)
+        return NULL;
     attention_layout layout = {
         .n_seqs = batch->n_seqs,
         .q_offsets = batch->offsets,
@@ -19,17 +20,17 @@ var *nn_attention_forward(tape *t, const nn_attention *a, const nn_batch *batch,
         .n_prefix = prefix.n,
         .prefix_per_seq = prefix.per_seq,
     };
-    var *qkv = nn_linear_forward(t, &a->qkv, x, ACT_NONE);                                  /* (N,3H) */
-    var *context = op_attention_qkv(t, qkv, prefix.key, prefix.value, &layout);             /* (N,H) */
-    return nn_linear_forward(t, &a->output, context, ACT_NONE);                             /* (N,H) */
+    var *qkv = nn_linear_forward(t, &a->qkv, x, ACT_NONE);                      /* (N,3H) */
+    var *context = op_attention_qkv(t, qkv, prefix.key, prefix.value, &layout); /* (N,H) */
+    return nn_linear_forward(t, &a->output, context, ACT_NONE);                 /* (N,H) */
 }
 
 var *nn_encoder_layer_forward(tape *t, const nn_encoder_layer *l, const nn_batch *batch, var *x) {
     tape_scope_begin(t);
-    var *a = nn_attention_forward(t, &l->attention, batch, x);                              /* (N,H) */
+    var *a = nn_attention_forward(t, &l->attention, batch, x); /* (N,H) */
     var *h = nn_layer_norm_forward(t, &l->attention_norm, a, x, l->dropout_p, l->attention_site);
-    var *f = nn_linear_forward(t, &l->intermediate, h, l->act);                             /* (N,F) */
-    f = nn_linear_forward(t, &l->output, f, ACT_NONE);                                      /* (N,H) */
+    var *f = nn_linear_forward(t, &l->intermediate, h, l->act); /* (N,F) */
+    f = nn_linear_forward(t, &l->output, f, ACT_NONE);          /* (N,H) */
     var *y = nn_layer_norm_forward(t, &l->output_norm, f, h, l->dropout_p, l->output_site);
     tape_scope_end(t, &y, 1);
     return y;

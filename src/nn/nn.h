@@ -12,12 +12,13 @@
 #include "autograd/ops.h"
 #include "base/mem.h"
 
-/* A checkpoint tensor: rows [row_begin, row_begin + rows) of a parameter (a fused QKV holds three). */
+/* A checkpoint tensor: rows [row_begin, row_begin + rows) of a parameter (a fused QKV holds three).
+ */
 typedef struct nn_entry {
     char *name; /* canonical Hugging Face name */
     param *param;
     int64_t row_begin, rows;
-    bool head;  /* of a task head: may be missing in a checkpoint, and is then initialised */
+    bool head; /* of a task head: may be missing in a checkpoint, and is then initialised */
 } nn_entry;
 
 /* How a parameter that no checkpoint gives starts. */
@@ -34,14 +35,15 @@ typedef struct nn_state {
 
 void nn_state_deinit(nn_state *s);
 /* Adds a parameter of (rows, cols) (rank 1: rows = 1) without entries or value. */
-cloze_status nn_state_add_param(nn_state *s, const char *name, int rank, int64_t rows, int64_t cols, nn_init init,
-                                param **out, cloze_error *err);
-cloze_status nn_state_add_entry(nn_state *s, const char *name, param *p, int64_t row_begin, int64_t rows, bool head,
-                                cloze_error *err);
+cloze_status nn_state_add_param(nn_state *s, const char *name, int rank, int64_t rows, int64_t cols,
+                                nn_init init, param **out, cloze_error *err);
+cloze_status nn_state_add_entry(nn_state *s, const char *name, param *p, int64_t row_begin,
+                                int64_t rows, bool head, cloze_error *err);
 const nn_entry *nn_state_find(const nn_state *s, const char *name); /* NULL when there is none */
 /* Gives p fresh memory and its initial value, a function of (seed, name) alone: normal with sd std,
  * 0 or 1; row zero_row of a table (padding) is zeroed when >= 0. */
-cloze_status nn_param_initialize(param *p, nn_init init, uint64_t seed, float std, int64_t zero_row, cloze_error *err);
+cloze_status nn_param_initialize(param *p, nn_init init, uint64_t seed, float std, int64_t zero_row,
+                                 cloze_error *err);
 
 /* What adds to a linear's output: columns [begin, begin + n) += forward(x). */
 typedef struct nn_adapter {
@@ -51,21 +53,27 @@ typedef struct nn_adapter {
 } nn_adapter;
 
 typedef struct nn_linear {
-    param *weight, *bias;  /* (M,K); (1,M) or NULL */
-    nn_adapter *adapters;  /* slot: owned by the tuning method */
+    param *weight, *bias; /* (M,K); (1,M) or NULL */
+    nn_adapter *adapters; /* slot: owned by the tuning method */
     int n_adapters;
 } nn_linear;
 
-/* names: n_parts checkpoint names (without ".weight"/".bias") of equal output size, fused by rows. */
-cloze_status nn_build_linear(nn_state *s, const char *const names[], int n_parts, int64_t in, int64_t out, bool bias,
-                             bool head, nn_linear *out_linear, cloze_error *err);
+/* names: n_parts checkpoint names (without ".weight"/".bias") of equal output size, fused by rows.
+ */
+cloze_status nn_build_linear(nn_state *s, const char *const names[], int n_parts, int64_t in,
+                             int64_t out, bool bias, bool head, nn_linear *out_linear,
+                             cloze_error *err);
 var *nn_linear_forward(tape *t, const nn_linear *l, var *x, activation act);
 
-typedef struct nn_layer_norm { param *gamma, *beta; float eps; } nn_layer_norm;
-cloze_status nn_build_layer_norm(nn_state *s, const char *name, int64_t size, float eps, bool head, nn_layer_norm *out,
-                                 cloze_error *err);
+typedef struct nn_layer_norm {
+    param *gamma, *beta;
+    float eps;
+} nn_layer_norm;
+cloze_status nn_build_layer_norm(nn_state *s, const char *name, int64_t size, float eps, bool head,
+                                 nn_layer_norm *out, cloze_error *err);
 /* layer_norm(dropout(x) + residual); residual may be NULL. */
-var *nn_layer_norm_forward(tape *t, const nn_layer_norm *n, var *x, var *residual, float dropout_p, uint64_t site);
+var *nn_layer_norm_forward(tape *t, const nn_layer_norm *n, var *x, var *residual, float dropout_p,
+                           uint64_t site);
 
 /* A packed batch, host memory, borrowed for the call. */
 typedef struct nn_batch {
@@ -74,12 +82,13 @@ typedef struct nn_batch {
     const int32_t *offsets;        /* (B+1) */
     const int32_t *input_ids;      /* (N) */
     const int32_t *token_type_ids; /* (N), NULL = all 0 */
-    const int32_t *position_ids;   /* (N) from 0, NULL = running; a model's own offset is added inside */
-    const int32_t *task_type_ids;  /* (N), NULL = all 0 */
+    const int32_t
+        *position_ids; /* (N) from 0, NULL = running; a model's own offset is added inside */
+    const int32_t *task_type_ids; /* (N), NULL = all 0 */
 } nn_batch;
 
 typedef struct nn_embeddings {
-    param *tables[4];  /* word, position, token type, task type; NULL = the model has none */
+    param *tables[4];        /* word, position, token type, task type; NULL = the model has none */
     int64_t position_offset; /* RoBERTa: padding index + 1 */
     nn_layer_norm norm;
     float dropout_p;
@@ -91,7 +100,11 @@ typedef struct nn_embeddings {
 var *nn_embeddings_forward(tape *t, const nn_embeddings *e, const nn_batch *batch);
 
 /* Keys and values in front of every sequence at one layer: (P or B*P, A*D) each. */
-typedef struct nn_prefix { var *key, *value; int32_t n; bool per_seq; } nn_prefix;
+typedef struct nn_prefix {
+    var *key, *value;
+    int32_t n;
+    bool per_seq;
+} nn_prefix;
 
 typedef struct nn_attention {
     nn_linear qkv, output; /* (3H,H), (H,H) */

@@ -27,8 +27,8 @@ static cloze_status grow(void **items, int n, int cap, size_t size, cloze_error 
     return CLOZE_OK;
 }
 
-cloze_status nn_state_add_param(nn_state *s, const char *name, int rank, int64_t rows, int64_t cols, nn_init init,
-                                param **out, cloze_error *err) {
+cloze_status nn_state_add_param(nn_state *s, const char *name, int rank, int64_t rows, int64_t cols,
+                                nn_init init, param **out, cloze_error *err) {
     CLOZE_TRY(grow((void **)&s->inits, s->n_params, s->cap_params, sizeof *s->inits, err));
     CLOZE_TRY(grow((void **)&s->params, s->n_params, s->cap_params, sizeof *s->params, err));
     if (s->n_params == s->cap_params) s->cap_params = s->cap_params ? 2 * s->cap_params : 64;
@@ -48,8 +48,8 @@ cloze_status nn_state_add_param(nn_state *s, const char *name, int rank, int64_t
     return CLOZE_OK;
 }
 
-cloze_status nn_state_add_entry(nn_state *s, const char *name, param *p, int64_t row_begin, int64_t rows, bool head,
-                                cloze_error *err) {
+cloze_status nn_state_add_entry(nn_state *s, const char *name, param *p, int64_t row_begin,
+                                int64_t rows, bool head, cloze_error *err) {
     CLOZE_TRY(grow((void **)&s->entries, s->n_entries, s->cap_entries, sizeof *s->entries, err));
     if (s->n_entries == s->cap_entries) s->cap_entries = s->cap_entries ? 2 * s->cap_entries : 64;
     char *copy = mem_strdup(name);
@@ -64,7 +64,8 @@ const nn_entry *nn_state_find(const nn_state *s, const char *name) {
     return NULL;
 }
 
-cloze_status nn_param_initialize(param *p, nn_init init, uint64_t seed, float std, int64_t zero_row, cloze_error *err) {
+cloze_status nn_param_initialize(param *p, nn_init init, uint64_t seed, float std, int64_t zero_row,
+                                 cloze_error *err) {
     int64_t n = p->w.t.rows * p->w.t.cols;
     float *values = mem_calloc((size_t)n, sizeof *values);
     if (!values) CLOZE_FAIL(err, MEMORY, "out of memory for %s", p->name);

@@ -11,17 +11,24 @@
 /* ---- optimizer state ---- */
 
 static ckpt_item moment_item(const char *name, const param *p, const float *data) {
-    return (ckpt_item){.name = name, .dtype = DTYPE_F32, .rank = 2, .shape = {p->w.t.rows, p->w.t.cols}, .data = data, .from_f32 = true};
+    return (ckpt_item){.name = name,
+                       .dtype = DTYPE_F32,
+                       .rank = 2,
+                       .shape = {p->w.t.rows, p->w.t.cols},
+                       .data = data,
+                       .from_f32 = true};
 }
 
 /* Up to three tensors a parameter; names live in the arena. */
-static cloze_status collect(const param_block *b, arena *names, ckpt_item *items, size_t *n, cloze_error *err) {
+static cloze_status collect(const param_block *b, arena *names, ckpt_item *items, size_t *n,
+                            cloze_error *err) {
     param *const *params;
     int count = param_block_params(b, &params);
     for (int i = 0; i < count; i++) {
         const param *p = params[i];
         size_t size = strlen(p->name) + 8;
-        char *m = arena_alloc(names, size), *v = arena_alloc(names, size), *seen = arena_alloc(names, size);
+        char *m = arena_alloc(names, size), *v = arena_alloc(names, size),
+             *seen = arena_alloc(names, size);
         if (!m || !v || !seen) CLOZE_FAIL(err, MEMORY, "out of memory for the optimizer state");
         snprintf(m, size, "m.%s", p->name);
         snprintf(v, size, "v.%s", p->name);
@@ -29,7 +36,11 @@ static cloze_status collect(const param_block *b, arena *names, ckpt_item *items
         items[(*n)++] = moment_item(v, p, p->v);
         if (!p->row_state) continue;
         snprintf(seen, size, "seen.%s", p->name);
-        items[(*n)++] = (ckpt_item){.name = seen, .dtype = DTYPE_U8, .rank = 1, .shape = {p->w.t.rows}, .data = p->row_state};
+        items[(*n)++] = (ckpt_item){.name = seen,
+                                    .dtype = DTYPE_U8,
+                                    .rank = 1,
+                                    .shape = {p->w.t.rows},
+                                    .data = p->row_state};
     }
     return CLOZE_OK;
 }
@@ -43,7 +54,8 @@ static cloze_status save_optimizer(const param_block *b, const char *dir, cloze_
     MEM_NEW(err, items, 3 * count + 1);
     arena_init(&names, 1 << 16);
     char *path = path_join(dir, "optimizer.safetensors");
-    cloze_status status = path ? collect(b, &names, items, &n, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    cloze_status status = path ? collect(b, &names, items, &n, err)
+                               : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     if (status == CLOZE_OK) status = safetensors_write(path, items, n, NULL, 0, err);
     mem_free(path);
     mem_free(items);
@@ -68,13 +80,15 @@ static cloze_status fill(const checkpoint_source *s, const char *dir, cloze_erro
     return dir_sync(dir, err);
 }
 
-cloze_status checkpoint_save(const checkpoint_source *source, const char *output_dir, cloze_error *err) {
+cloze_status checkpoint_save(const checkpoint_source *source, const char *output_dir,
+                             cloze_error *err) {
     char name[64];
     snprintf(name, sizeof name, "checkpoint-%lld", (long long)source->state->global_step);
     char *path = path_join(output_dir, name);
     strcat(name, ".tmp");
     char *tmp = path_join(output_dir, name);
-    cloze_status status = path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    cloze_status status =
+        path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     if (status == CLOZE_OK) status = fill(source, tmp, err);
     if (status == CLOZE_OK) status = dir_remove(path, err);
     if (status == CLOZE_OK) status = path_rename(tmp, path, err);
@@ -102,7 +116,8 @@ static int by_step(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-cloze_status checkpoint_prune(const char *output_dir, int64_t limit, const char *keep, cloze_error *err) {
+cloze_status checkpoint_prune(const char *output_dir, int64_t limit, const char *keep,
+                              cloze_error *err) {
     char **names;
     size_t n, kept = 0;
     CLOZE_TRY(dir_list(output_dir, &names, &n, err));

@@ -1,8 +1,8 @@
 /*
  * Checkpoints of a training run: OUTPUT_DIR/checkpoint-N/ with the classifier (classifier.h),
  * optimizer.safetensors ("m.<name>", "v.<name>" of every trained parameter, "seen.<name>" of
- * row-lazy ones), training_args.json and trainer_state.json. Data order and dropout are functions of
- * seed and step, so the step in trainer_state.json is the whole generator state.
+ * row-lazy ones), training_args.json and trainer_state.json. Data order and dropout are functions
+ * of seed and step, so the step in trainer_state.json is the whole generator state.
  *
  * Written as checkpoint-N.tmp, synced, then renamed as a whole: a checkpoint-N is complete.
  */
@@ -20,9 +20,11 @@ typedef struct checkpoint_source {
     const options *options;
 } checkpoint_source;
 
-cloze_status checkpoint_save(const checkpoint_source *source, const char *output_dir, cloze_error *err);
+cloze_status checkpoint_save(const checkpoint_source *source, const char *output_dir,
+                             cloze_error *err);
 /* Removes the oldest checkpoints beyond `limit`, never `keep` (may be NULL). */
-cloze_status checkpoint_prune(const char *output_dir, int64_t limit, const char *keep, cloze_error *err);
+cloze_status checkpoint_prune(const char *output_dir, int64_t limit, const char *keep,
+                              cloze_error *err);
 /* True when the save schedule itself would have written this checkpoint-N. */
 bool checkpoint_is_scheduled(const options *o, const char *path);
 

@@ -1,4 +1,5 @@
-/* Classifiers: made from a pre-trained model, run over packed batches. Saving and opening: classifier_io.c. */
+/* Classifiers: made from a pre-trained model, run over packed batches. Saving and opening:
+ * classifier_io.c. */
 #include "train/classifier_internal.h"
 
 #include <string.h>
@@ -25,16 +26,20 @@ static cloze_status copy_labels(const label_set *from, label_set *to, cloze_erro
     buf text;
     buf_init(&text, (size_t)64 << 20);
     label_set_write_json(from, &text);
-    cloze_status status = buf_ok(&text)
-        ? label_set_parse_json(text.data, text.len, "labels", CLOZE_ERR_INTERNAL, to, NULL, err)
-        : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the labels");
+    cloze_status status =
+        buf_ok(&text)
+            ? label_set_parse_json(text.data, text.len, "labels", CLOZE_ERR_INTERNAL, to, NULL, err)
+            : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the labels");
     buf_deinit(&text);
     return status;
 }
 
-cloze_status classifier_set_fields(classifier *c, const char *text_field, const char *text_b_field, cloze_error *err) {
-    if (text_field && !(c->text_field = mem_strdup(text_field))) CLOZE_FAIL(err, MEMORY, "out of memory");
-    if (text_b_field && !(c->text_b_field = mem_strdup(text_b_field))) CLOZE_FAIL(err, MEMORY, "out of memory");
+cloze_status classifier_set_fields(classifier *c, const char *text_field, const char *text_b_field,
+                                   cloze_error *err) {
+    if (text_field && !(c->text_field = mem_strdup(text_field)))
+        CLOZE_FAIL(err, MEMORY, "out of memory");
+    if (text_b_field && !(c->text_b_field = mem_strdup(text_b_field)))
+        CLOZE_FAIL(err, MEMORY, "out of memory");
     c->options.text_field = c->text_field;
     c->options.text_b_field = c->text_b_field;
     return CLOZE_OK;
@@ -42,13 +47,16 @@ cloze_status classifier_set_fields(classifier *c, const char *text_field, const 
 
 cloze_status classifier_check_length(classifier *c, cloze_error *err) {
     int64_t longest = model_max_length(c->model);
-    if (c->options.max_seq_length <= 0) c->options.max_seq_length = (int32_t)(longest < 512 ? longest : 512);
+    if (c->options.max_seq_length <= 0)
+        c->options.max_seq_length = (int32_t)(longest < 512 ? longest : 512);
     if (c->options.max_seq_length > longest)
-        CLOZE_FAIL(err, USAGE, "--max_seq_length %d is more than the model's %lld positions", c->options.max_seq_length,
-                   (long long)longest);
+        CLOZE_FAIL(err, USAGE, "--max_seq_length %d is more than the model's %lld positions",
+                   c->options.max_seq_length, (long long)longest);
     int32_t vocab = tokenizer_vocab_size(c->tokenizer);
     if (vocab > model_get_config(c->model)->vocab_size)
-        CLOZE_FAIL(err, MODEL, "the vocabulary has %d tokens but the model's embedding only %lld rows: they do not belong together",
+        CLOZE_FAIL(err, MODEL,
+                   "the vocabulary has %d tokens but the model's embedding only %lld rows: they do "
+                   "not belong together",
                    vocab, (long long)model_get_config(c->model)->vocab_size);
     return CLOZE_OK;
 }
@@ -65,7 +73,8 @@ cloze_status classifier_make_encoders(classifier *c, cloze_error *err) {
             .text_field = c->options.text_field,
             .text_b_field = c->options.text_b_field,
         };
-        CLOZE_TRY(input_encoder_create(prompt ? &c->tmpl : NULL, c->tokenizer, &o, &c->encoders[i], err));
+        CLOZE_TRY(
+            input_encoder_create(prompt ? &c->tmpl : NULL, c->tokenizer, &o, &c->encoders[i], err));
     }
     return CLOZE_OK;
 }
@@ -73,8 +82,10 @@ cloze_status classifier_make_encoders(classifier *c, cloze_error *err) {
 cloze_status classifier_make_verbalizer(classifier *c, cloze_error *err) {
     verbalizer_words_options o = {.allow_unknown = c->options.verbalizer == VERBALIZER_SOFT};
     CLOZE_TRY(verbalizer_words_build(&c->labels, c->tokenizer, &o, &c->words, err));
-    verbalizer_label_words words = {c->words.n_labels, c->words.word_offsets, c->words.token_offsets, c->words.token_ids};
-    return verbalizer_create(c->options.verbalizer, c->model, &words, template_fixed_masks(&c->tmpl), &c->verbalizer, err);
+    verbalizer_label_words words = {c->words.n_labels, c->words.word_offsets,
+                                    c->words.token_offsets, c->words.token_ids};
+    return verbalizer_create(c->options.verbalizer, c->model, &words,
+                             template_fixed_masks(&c->tmpl), &c->verbalizer, err);
 }
 
 /* label names (C), borrowed from the set; mem_free. */
@@ -100,10 +111,13 @@ static cloze_status open_model(classifier *c, const char *dir, cloze_error *err)
     return status;
 }
 
-static cloze_status create(classifier *c, const char *dir, const label_set *labels, cloze_error *err) {
+static cloze_status create(classifier *c, const char *dir, const label_set *labels,
+                           cloze_error *err) {
     tokenizer_options t = {c->options.do_lower_case};
     CLOZE_TRY(copy_labels(labels, &c->labels, err));
-    if (c->labels.n < 2) CLOZE_FAIL(err, DATA, "there is only one label (%s); a classifier needs at least two", c->labels.n ? c->labels.entries[0].name : "none");
+    if (c->labels.n < 2)
+        CLOZE_FAIL(err, DATA, "there is only one label (%s); a classifier needs at least two",
+                   c->labels.n ? c->labels.entries[0].name : "none");
     CLOZE_TRY(classifier_set_fields(c, c->options.text_field, c->options.text_b_field, err));
     CLOZE_TRY(tokenizer_open(dir, &t, &c->tokenizer, err));
     if (c->options.method == METHOD_PROMPT) {
@@ -116,8 +130,8 @@ static cloze_status create(classifier *c, const char *dir, const label_set *labe
     return classifier_make_encoders(c, err);
 }
 
-cloze_status classifier_create(const char *model_dir, const classifier_options *options, const label_set *labels,
-                               classifier **out, cloze_error *err) {
+cloze_status classifier_create(const char *model_dir, const classifier_options *options,
+                               const label_set *labels, classifier **out, cloze_error *err) {
     classifier *c;
     *out = NULL;
     MEM_NEW(err, c, 1);
@@ -138,17 +152,22 @@ const label_set *classifier_labels(const classifier *c) { return &c->labels; }
 classifier_method classifier_get_method(const classifier *c) { return c->options.method; }
 const classifier_options *classifier_get_options(const classifier *c) { return &c->options; }
 int32_t classifier_n_views(const classifier *c) { return c->n_views; }
-const input_encoder *classifier_encoder(const classifier *c, int32_t view) { return c->encoders[view]; }
+const input_encoder *classifier_encoder(const classifier *c, int32_t view) {
+    return c->encoders[view];
+}
 
-/* True for what the method never reaches: with a soft verbalizer the vocabulary head's bias, say. */
+/* True for what the method never reaches: with a soft verbalizer the vocabulary head's bias, say.
+ */
 static bool is_unused(const classifier *c, const param *p) {
-    if (c->options.method != METHOD_PROMPT || c->options.verbalizer != VERBALIZER_SOFT) return false;
+    if (c->options.method != METHOD_PROMPT || c->options.verbalizer != VERBALIZER_SOFT)
+        return false;
     param *decoder, *bias;
     model_masked_lm_decoder(c->model, &decoder, &bias);
     return p == bias || (p == decoder && !model_has_tied_decoder(c->model));
 }
 
-cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block **out, cloze_error *err) {
+cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block **out,
+                                    cloze_error *err) {
     nn_state *s = model_get_state(c->model);
     model_set_requires_grad(c->model, !freeze_plm);
     for (int i = 0; i < s->n_params; i++)
@@ -158,7 +177,9 @@ cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block 
             if (s->entries[i].head) s->entries[i].param->requires_grad = true;
     param *soft = c->verbalizer ? verbalizer_param(c->verbalizer) : NULL;
     if (freeze_plm && c->options.method == METHOD_PROMPT && !soft)
-        CLOZE_FAIL(err, USAGE, "--freeze_plm leaves nothing to train: a manual verbalizer has no weights of its own (use --verbalizer soft)");
+        CLOZE_FAIL(err, USAGE,
+                   "--freeze_plm leaves nothing to train: a manual verbalizer has no weights of "
+                   "its own (use --verbalizer soft)");
     return model_train_begin(c->model, &soft, soft ? 1 : 0, out, err);
 }
 
@@ -168,13 +189,16 @@ static void set_row_keys(tape *t, const packed_batch *b, int32_t view, int32_t p
     int64_t n = 0;
     if (!keys) return;
     for (int32_t s = 0; s < b->n_examples; s++) {
-        uint64_t key = rng_mix(rng_mix((uint64_t)b->example_ids[s], (uint64_t)view), (uint64_t)pass);
-        for (int32_t i = b->offsets[s]; i < b->offsets[s + 1]; i++) keys[n++] = rng_mix(key, (uint64_t)(i - b->offsets[s]));
+        uint64_t key =
+            rng_mix(rng_mix((uint64_t)b->example_ids[s], (uint64_t)view), (uint64_t)pass);
+        for (int32_t i = b->offsets[s]; i < b->offsets[s + 1]; i++)
+            keys[n++] = rng_mix(key, (uint64_t)(i - b->offsets[s]));
     }
     tape_set_row_keys(t, keys, n);
 }
 
-static var *view_logits(tape *t, classifier *c, int32_t view, const packed_batch *b, const classifier_run *run) {
+static var *view_logits(tape *t, classifier *c, int32_t view, const packed_batch *b,
+                        const classifier_run *run) {
     nn_batch batch = {
         .n_seqs = b->n_examples,
         .n_tokens = b->n_tokens,
@@ -189,11 +213,13 @@ static var *view_logits(tape *t, classifier *c, int32_t view, const packed_batch
         var *first = op_gather_rows(t, hidden, b->offsets, b->n_examples); /* (B,H) */
         return model_classify(t, c->model, first);
     }
-    verbalizer_view masks = {b->mask_rows, verbalizer_view_masks(c->verbalizer, view), b->n_examples};
+    verbalizer_view masks = {b->mask_rows, verbalizer_view_masks(c->verbalizer, view),
+                             b->n_examples};
     return verbalizer_forward(t, c->verbalizer, c->model, view, &masks, hidden);
 }
 
-var *classifier_logits(tape *t, classifier *c, const packed_batch *const views[], const classifier_run *run) {
+var *classifier_logits(tape *t, classifier *c, const packed_batch *const views[],
+                       const classifier_run *run) {
     var *logits = NULL;
     for (int32_t i = 0; i < c->n_views; i++) {
         var *scores = view_logits(t, c, i, views[i], run);

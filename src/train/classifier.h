@@ -19,30 +19,32 @@ typedef enum classifier_method { METHOD_PROMPT, METHOD_FINETUNE } classifier_met
 typedef struct classifier_options {
     classifier_method method;
     verbalizer_kind verbalizer;
-    const char *prompt;       /* NULL or "": {'text': 'text_a'}{'mask'} */
-    int32_t max_seq_length;   /* tokens, special ones included */
-    int do_lower_case;        /* 1, 0, -1 = the tokenizer's own setting */
+    const char *prompt;     /* NULL or "": {'text': 'text_a'}{'mask'} */
+    int32_t max_seq_length; /* tokens, special ones included */
+    int do_lower_case;      /* 1, 0, -1 = the tokenizer's own setting */
     bool truncate_left;
-    const char *text_field, *text_b_field; /* columns that {'text': ...} may name besides text_a, text_b; or NULL */
-    bool has_text_b;          /* pairs: fine-tuning encodes both */
-    uint64_t seed;            /* of new head parameters */
+    const char *text_field,
+        *text_b_field; /* columns that {'text': ...} may name besides text_a, text_b; or NULL */
+    bool has_text_b;   /* pairs: fine-tuning encodes both */
+    uint64_t seed;     /* of new head parameters */
     const cloze_callbacks *callbacks;
 } classifier_options;
 
 typedef struct classifier classifier;
 
 /* From a pre-trained model directory. labels are copied. */
-cloze_status classifier_create(const char *model_dir, const classifier_options *options, const label_set *labels,
-                               classifier **out, cloze_error *err);
-/* From a run directory or one of its checkpoints. max_seq_length 0 and do_lower_case -1 keep what was trained with;
- * other fields of options but callbacks are not looked at. */
-cloze_status classifier_open(const char *run_dir, const classifier_options *options, classifier **out, cloze_error *err);
+cloze_status classifier_create(const char *model_dir, const classifier_options *options,
+                               const label_set *labels, classifier **out, cloze_error *err);
+/* From a run directory or one of its checkpoints. max_seq_length 0 and do_lower_case -1 keep what
+ * was trained with; other fields of options but callbacks are not looked at. */
+cloze_status classifier_open(const char *run_dir, const classifier_options *options,
+                             classifier **out, cloze_error *err);
 void classifier_destroy(classifier *c);
 /* True when the directory holds a trained classifier (and not a bare pre-trained model). */
 bool classifier_is_run_dir(const char *dir);
 
-/* Writes model, tokenizer, template_config.json, verbalizer_config.json, prompt.safetensors and classifier.json into
- * an existing directory. */
+/* Writes model, tokenizer, template_config.json, verbalizer_config.json, prompt.safetensors and
+ * classifier.json into an existing directory. */
 cloze_status classifier_save(const classifier *c, const char *dir, cloze_error *err);
 
 model *classifier_model(classifier *c);
@@ -53,9 +55,10 @@ const classifier_options *classifier_get_options(const classifier *c);
 int32_t classifier_n_views(const classifier *c);
 const input_encoder *classifier_encoder(const classifier *c, int32_t view);
 
-/* Makes everything trainable that the method trains (freeze_plm: only head and verbalizer), in one block that lives as
- * long as the classifier. */
-cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block **out, cloze_error *err);
+/* Makes everything trainable that the method trains (freeze_plm: only head and verbalizer), in one
+ * block that lives as long as the classifier. */
+cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block **out,
+                                    cloze_error *err);
 
 /* How a batch is run: dropout keys are made from example ids, positions and `pass`. */
 typedef struct classifier_run {
@@ -64,7 +67,9 @@ typedef struct classifier_run {
     bool checkpointing; /* recompute each layer in backward */
 } classifier_run;
 
-/* Class logits (B,C), f32, of a batch given in all its views, within a tape step that the caller began. */
-var *classifier_logits(tape *t, classifier *c, const packed_batch *const views[], const classifier_run *run);
+/* Class logits (B,C), f32, of a batch given in all its views, within a tape step that the caller
+ * began. */
+var *classifier_logits(tape *t, classifier *c, const packed_batch *const views[],
+                       const classifier_run *run);
 
 #endif

@@ -11,14 +11,15 @@ struct classifier {
     model *model;
     tokenizer *tokenizer;
     label_set labels;
-    template_t tmpl;           /* prompt */
-    verbalizer_words words;    /* prompt */
-    verbalizer *verbalizer;    /* prompt */
-    input_encoder **encoders;  /* (n_views) */
+    template_t tmpl;          /* prompt */
+    verbalizer_words words;   /* prompt */
+    verbalizer *verbalizer;   /* prompt */
+    input_encoder **encoders; /* (n_views) */
     int32_t n_views;
 };
 
-cloze_status classifier_set_fields(classifier *c, const char *text_field, const char *text_b_field, cloze_error *err);
+cloze_status classifier_set_fields(classifier *c, const char *text_field, const char *text_b_field,
+                                   cloze_error *err);
 cloze_status classifier_check_length(classifier *c, cloze_error *err);
 cloze_status classifier_make_verbalizer(classifier *c, cloze_error *err);
 cloze_status classifier_make_encoders(classifier *c, cloze_error *err);

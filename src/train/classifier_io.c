@@ -1,8 +1,7 @@
 /*
- * Run directories and checkpoints: writing a classifier and opening it again. Besides Hugging Face's
- * model and tokenizer files they hold
- *   classifier.json          method, verbalizer, lengths, fields: what the other files do not say
- *   template_config.json     PaddleNLP's form (prompt method)
+ * Run directories and checkpoints: writing a classifier and opening it again. Besides Hugging
+ * Face's model and tokenizer files they hold classifier.json          method, verbalizer, lengths,
+ * fields: what the other files do not say template_config.json     PaddleNLP's form (prompt method)
  *   verbalizer_config.json   {label: [words]}
  *   prompt.safetensors       "verbalizer.weight" (C,H) of a soft verbalizer
  */
@@ -19,7 +18,8 @@
 static const char *const METHOD_NAMES[] = {"prompt", "finetune"};
 static const char *const VERBALIZER_NAMES[] = {"soft", "manual"};
 
-static cloze_status write_text(const char *dir, const char *name, const buf *text, cloze_error *err) {
+static cloze_status write_text(const char *dir, const char *name, const buf *text,
+                               cloze_error *err) {
     char *path = path_join(dir, name);
     if (!path || !buf_ok(text)) {
         mem_free(path);
@@ -32,18 +32,22 @@ static cloze_status write_text(const char *dir, const char *name, const buf *tex
 
 static void put_string(buf *b, const char *key, const char *value) {
     buf_printf(b, ",\n  \"%s\": ", key);
-    if (value) buf_json_string(b, value, strlen(value));
-    else buf_puts(b, "null");
+    if (value)
+        buf_json_string(b, value, strlen(value));
+    else
+        buf_puts(b, "null");
 }
 
 static cloze_status write_settings(const classifier *c, const char *dir, cloze_error *err) {
     const classifier_options *o = &c->options;
     buf b;
     buf_init(&b, SMALL_FILE_MAX);
-    buf_printf(&b, "{\n  \"method\": \"%s\",\n  \"verbalizer\": \"%s\",\n  \"max_seq_length\": %d,\n", METHOD_NAMES[o->method],
-               VERBALIZER_NAMES[o->verbalizer], o->max_seq_length);
-    buf_printf(&b, "  \"do_lower_case\": %d,\n  \"truncate_left\": %s,\n  \"has_text_b\": %s", o->do_lower_case,
-               o->truncate_left ? "true" : "false", o->has_text_b ? "true" : "false");
+    buf_printf(&b,
+               "{\n  \"method\": \"%s\",\n  \"verbalizer\": \"%s\",\n  \"max_seq_length\": %d,\n",
+               METHOD_NAMES[o->method], VERBALIZER_NAMES[o->verbalizer], o->max_seq_length);
+    buf_printf(&b, "  \"do_lower_case\": %d,\n  \"truncate_left\": %s,\n  \"has_text_b\": %s",
+               o->do_lower_case, o->truncate_left ? "true" : "false",
+               o->has_text_b ? "true" : "false");
     put_string(&b, "text_field", o->text_field);
     put_string(&b, "text_b_field", o->text_b_field);
     buf_puts(&b, "\n}\n");
@@ -60,8 +64,12 @@ static cloze_status write_prompt(const classifier *c, const char *dir, cloze_err
     buf_deinit(&b);
     const param *soft = verbalizer_param(c->verbalizer);
     if (status != CLOZE_OK || !soft) return status;
-    ckpt_item item = {.name = soft->name, .dtype = DTYPE_F32, .rank = 2, .shape = {soft->w.t.rows, soft->w.t.cols},
-                      .data = soft->w.t.data, .from_f32 = true};
+    ckpt_item item = {.name = soft->name,
+                      .dtype = DTYPE_F32,
+                      .rank = 2,
+                      .shape = {soft->w.t.rows, soft->w.t.cols},
+                      .data = soft->w.t.data,
+                      .from_f32 = true};
     char *path = path_join(dir, "prompt.safetensors");
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory writing %s", dir);
     status = safetensors_write(path, &item, 1, NULL, 0, err);
@@ -91,7 +99,8 @@ bool classifier_is_run_dir(const char *dir) {
     return found;
 }
 
-static cloze_status read_choice(const cJSON *json, const char *key, const char *const names[2], int *out, cloze_error *err) {
+static cloze_status read_choice(const cJSON *json, const char *key, const char *const names[2],
+                                int *out, cloze_error *err) {
     const char *text = names[0];
     CLOZE_TRY(json_get_string(json, key, &text, err));
     for (int i = 0; i < 2; i++) {
@@ -144,7 +153,8 @@ static cloze_status read_labels(classifier *c, const char *dir, cloze_error *err
     size_t n = 0;
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
     cloze_status status = file_read(path, SMALL_FILE_MAX, CLOZE_ERR_MODEL, &text, &n, err);
-    if (status == CLOZE_OK) status = label_set_parse_json(text, n, path, CLOZE_ERR_MODEL, &c->labels, NULL, err);
+    if (status == CLOZE_OK)
+        status = label_set_parse_json(text, n, path, CLOZE_ERR_MODEL, &c->labels, NULL, err);
     mem_free(text);
     mem_free(path);
     return status;
@@ -169,8 +179,10 @@ static cloze_status read_soft_verbalizer(classifier *c, const char *dir, cloze_e
     if (status == CLOZE_OK) {
         const ckpt_tensor *t = ckpt_find(file, soft->name);
         if (!t || t->rank != 2 || t->shape[0] != soft->w.t.rows || t->shape[1] != soft->w.t.cols)
-            status = error_set(err, CLOZE_ERR_MODEL, "%s: no tensor %s of shape (%lld, %lld); is it of another run?", path,
-                               soft->name, (long long)soft->w.t.rows, (long long)soft->w.t.cols);
+            status =
+                error_set(err, CLOZE_ERR_MODEL,
+                          "%s: no tensor %s of shape (%lld, %lld); is it of another run?", path,
+                          soft->name, (long long)soft->w.t.rows, (long long)soft->w.t.cols);
         else
             status = ckpt_read_f32(t, soft->w.t.data, (size_t)t->count, err);
         soft->w.version++;
@@ -204,11 +216,15 @@ static cloze_status open_all(classifier *c, const char *dir, cloze_error *err) {
     return classifier_make_encoders(c, err);
 }
 
-cloze_status classifier_open(const char *run_dir, const classifier_options *options, classifier **out, cloze_error *err) {
+cloze_status classifier_open(const char *run_dir, const classifier_options *options,
+                             classifier **out, cloze_error *err) {
     classifier *c;
     *out = NULL;
     if (!classifier_is_run_dir(run_dir))
-        CLOZE_FAIL(err, MODEL, "%s: no trained classifier here (no " CLASSIFIER_FILE "); give the output directory of a training run", run_dir);
+        CLOZE_FAIL(err, MODEL,
+                   "%s: no trained classifier here (no " CLASSIFIER_FILE
+                   "); give the output directory of a training run",
+                   run_dir);
     MEM_NEW(err, c, 1);
     c->options = (classifier_options){.max_seq_length = options ? options->max_seq_length : 0,
                                       .do_lower_case = options ? options->do_lower_case : -1,

@@ -70,19 +70,23 @@ typedef struct reader {
     progress bar;
 } reader;
 
-static cloze_status mark_line(const corpus_options *o, const char *text, size_t n, int32_t **marked, int32_t *count, cloze_error *err) {
+static cloze_status mark_line(const corpus_options *o, const char *text, size_t n, int32_t **marked,
+                              int32_t *count, cloze_error *err) {
     encoding e;
     uint8_t *starts = NULL; /* (code points) */
     encoding_init(&e, true, false);
     *count = 0;
     cloze_status status = tokenizer_encode_text(o->tok, text, n, &e, err);
-    if (status == CLOZE_OK && o->words) status = segmenter_word_starts(o->words, text, n, &starts, err);
+    if (status == CLOZE_OK && o->words)
+        status = segmenter_word_starts(o->words, text, n, &starts, err);
     if (status == CLOZE_OK) {
         *marked = mem_alloc(((size_t)e.n + 1) * sizeof **marked);
-        if (!*marked) status = error_set(err, CLOZE_ERR_MEMORY, "out of memory for a line of %zu bytes", n);
+        if (!*marked)
+            status = error_set(err, CLOZE_ERR_MEMORY, "out of memory for a line of %zu bytes", n);
     }
     for (int32_t i = 0; status == CLOZE_OK && i < e.n; i++) {
-        bool start = !tokenizer_is_continuation(o->tok, e.ids[i]) && (!starts || starts[e.offsets[i][0]]);
+        bool start =
+            !tokenizer_is_continuation(o->tok, e.ids[i]) && (!starts || starts[e.offsets[i][0]]);
         (*marked)[i] = e.ids[i] * 2 + (start || i == 0);
     }
     if (status == CLOZE_OK) *count = e.n;
@@ -96,7 +100,8 @@ static cloze_status flush(reader *r, cloze_error *err) {
 #pragma omp parallel for schedule(dynamic, 64)
     for (int i = 0; i < r->n; i++) {
         cloze_error own;
-        cloze_status status = mark_line(r->o, r->texts[i], r->lens[i], &r->marked[i], &r->counts[i], &own);
+        cloze_status status =
+            mark_line(r->o, r->texts[i], r->lens[i], &r->marked[i], &r->counts[i], &own);
         if (status == CLOZE_OK) continue;
 #pragma omp critical
         if (first == CLOZE_OK) {
@@ -142,7 +147,8 @@ cloze_status corpus_read(const corpus_options *o, corpus *out, cloze_error *err)
     cloze_status status = corpus_each_line(o->files, read_line, r, err);
     if (status == CLOZE_OK) status = flush(r, err);
     progress_end(&r->bar);
-    if (status == CLOZE_OK && out->n_sequences == 0) status = error_set(err, CLOZE_ERR_DATA, "%s: no line has two tokens or more", o->files);
+    if (status == CLOZE_OK && out->n_sequences == 0)
+        status = error_set(err, CLOZE_ERR_DATA, "%s: no line has two tokens or more", o->files);
     arena_deinit(&r->memory);
     mem_free(r);
     if (status != CLOZE_OK) corpus_deinit(out);
@@ -205,14 +211,20 @@ static void mask_token(masked_batch *b, int32_t row, const mask_options *o, rng 
     uint32_t dice = rng_below(r, 10);
     b->mask_rows[b->n_masks] = row;
     b->labels[b->n_masks++] = b->input_ids[row];
-    if (dice < 8) b->input_ids[row] = o->mask_id;
-    else if (dice == 8) b->input_ids[row] = o->first_ordinary_id + (int32_t)rng_below(r, (uint32_t)(o->vocab_size - o->first_ordinary_id));
+    if (dice < 8)
+        b->input_ids[row] = o->mask_id;
+    else if (dice == 8)
+        b->input_ids[row] = o->first_ordinary_id +
+                            (int32_t)rng_below(r, (uint32_t)(o->vocab_size - o->first_ordinary_id));
 }
 
-/* Visits words in random order and masks whole ones while they fit the budget, which is at least one token. */
-static void mask_sequence(masked_batch *b, const int32_t *tokens, int32_t n, int32_t first_row, const mask_options *o, rng *r) {
+/* Visits words in random order and masks whole ones while they fit the budget, which is at least
+ * one token. */
+static void mask_sequence(masked_batch *b, const int32_t *tokens, int32_t n, int32_t first_row,
+                          const mask_options *o, rng *r) {
     int32_t starts[4096], n_words = 0;
-    int32_t budget = (int32_t)((double)n * o->probability + rng_uniform(r)); /* rounds at random: unbiased on short texts */
+    int32_t budget = (int32_t)((double)n * o->probability +
+                               rng_uniform(r)); /* rounds at random: unbiased on short texts */
     if (budget < 1) budget = 1;
     for (int32_t i = 0; i < n && n_words < 4095; i++)
         if (i == 0 || !o->whole_word || (tokens[i] & 1)) starts[n_words++] = i;
@@ -229,10 +241,12 @@ static void mask_sequence(masked_batch *b, const int32_t *tokens, int32_t n, int
     }
 }
 
-cloze_status masked_batch_fill(masked_batch *b, const corpus *c, const int32_t *order, int64_t first, int64_t last,
-                               const mask_options *o, uint64_t key, cloze_error *err) {
+cloze_status masked_batch_fill(masked_batch *b, const corpus *c, const int32_t *order,
+                               int64_t first, int64_t last, const mask_options *o, uint64_t key,
+                               cloze_error *err) {
     int64_t total = 0;
-    for (int64_t i = first; i < last; i++) total += c->offsets[order[i] + 1] - c->offsets[order[i]] + 2;
+    for (int64_t i = first; i < last; i++)
+        total += c->offsets[order[i] + 1] - c->offsets[order[i]] + 2;
     CLOZE_TRY(reserve(b, total, last - first, err));
     for (int64_t i = first; i < last; i++) {
         int64_t begin = c->offsets[order[i]];

@@ -26,7 +26,8 @@ static uint32_t masked_crc(const void *data, size_t n) {
 
 static void write_record(events_file *e, const buf *b) {
     uint64_t length = b->len;
-    uint32_t length_crc = masked_crc(&length, sizeof length), data_crc = masked_crc(b->data, b->len);
+    uint32_t length_crc = masked_crc(&length, sizeof length),
+             data_crc = masked_crc(b->data, b->len);
     fwrite(&length, sizeof length, 1, e->stream);
     fwrite(&length_crc, sizeof length_crc, 1, e->stream);
     fwrite(b->data, 1, b->len, e->stream);
@@ -63,9 +64,11 @@ static void begin_event(buf *b, int64_t step) {
 cloze_status events_open(events_file *e, const char *dir, cloze_error *err) {
     char name[128], host[48] = "localhost";
     gethostname(host, sizeof host - 1);
-    snprintf(name, sizeof name, "events.out.tfevents.%lld.%s.%d", (long long)time(NULL), host, (int)getpid());
+    snprintf(name, sizeof name, "events.out.tfevents.%lld.%s.%d", (long long)time(NULL), host,
+             (int)getpid());
     char *runs = path_join(dir, "runs"), *path = runs ? path_join(runs, name) : NULL;
-    cloze_status status = path ? dir_create(runs, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    cloze_status status =
+        path ? dir_create(runs, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     if (status == CLOZE_OK) {
         e->stream = fopen(path, "wb");
         if (!e->stream) status = error_set(err, CLOZE_ERR_IO, "%s: cannot be written", path);

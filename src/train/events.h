@@ -11,7 +11,9 @@
 
 #include "base/error.h"
 
-typedef struct events_file { FILE *stream; } events_file; /* zeroed storage is closed */
+typedef struct events_file {
+    FILE *stream;
+} events_file; /* zeroed storage is closed */
 
 /* Creates DIR/runs/events.out.tfevents.<time>.<host>.<pid>. */
 cloze_status events_open(events_file *e, const char *dir, cloze_error *err);

@@ -36,7 +36,8 @@ static void per_label(metrics *m) {
     }
 }
 
-cloze_status metrics_compute(const float *logits, const int32_t *labels, int64_t n, int32_t n_labels, metrics *m, cloze_error *err) {
+cloze_status metrics_compute(const float *logits, const int32_t *labels, int64_t n,
+                             int32_t n_labels, metrics *m, cloze_error *err) {
     memset(m, 0, sizeof *m);
     m->n = n;
     m->n_labels = n_labels;
@@ -71,8 +72,13 @@ void metrics_deinit(metrics *m) {
 }
 
 bool metrics_get(const metrics *m, const char *name, double *value) {
-    const struct { const char *name; double value; } all[] = {
-        {"accuracy", m->accuracy}, {"macro_f1", m->macro_f1}, {"micro_f1", m->micro_f1}, {"loss", m->loss}};
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {{"accuracy", m->accuracy},
+               {"macro_f1", m->macro_f1},
+               {"micro_f1", m->micro_f1},
+               {"loss", m->loss}};
     if (strncmp(name, "eval_", 5) == 0) name += 5;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].name, name) != 0) continue;
@@ -100,16 +106,21 @@ static void write_full(const metrics *m, const char *prefix, const label_set *la
     for (int32_t r = 0; r < m->n_labels; r++) {
         buf_puts(out, r ? ",\n    [" : "\n    [");
         for (int32_t c = 0; c < m->n_labels; c++)
-            buf_printf(out, "%s%lld", c ? ", " : "", (long long)m->confusion[(int64_t)r * m->n_labels + c]);
+            buf_printf(out, "%s%lld", c ? ", " : "",
+                       (long long)m->confusion[(int64_t)r * m->n_labels + c]);
         buf_puts(out, "]");
     }
     buf_puts(out, "\n  ]");
 }
 
-void metrics_write_json(const metrics *m, const char *prefix, const label_set *labels, int32_t batch_size, bool full, buf *out) {
+void metrics_write_json(const metrics *m, const char *prefix, const label_set *labels,
+                        int32_t batch_size, bool full, buf *out) {
     double seconds = m->seconds > 0 ? m->seconds : 1e-9;
     double steps = ceil((double)m->n / batch_size);
-    const struct { const char *name; double value; } all[] = {
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {
         {"accuracy", m->accuracy},
         {"loss", m->loss},
         {"macro_f1", m->macro_f1},

@@ -5,28 +5,34 @@
 #include "base/buf.h"
 #include "prompt/labels.h"
 
-typedef struct label_metrics { double precision, recall, f1; int64_t support; } label_metrics;
+typedef struct label_metrics {
+    double precision, recall, f1;
+    int64_t support;
+} label_metrics;
 
 typedef struct metrics {
-    int64_t n;           /* examples */
-    int32_t n_labels;    /* C */
-    double loss;         /* mean cross-entropy */
+    int64_t n;        /* examples */
+    int32_t n_labels; /* C */
+    double loss;      /* mean cross-entropy */
     double accuracy;
-    double macro_f1;     /* mean over labels of f1, 0 for a label that is never right, as scikit-learn */
-    double micro_f1;     /* equals accuracy in single-label classification */
+    double
+        macro_f1; /* mean over labels of f1, 0 for a label that is never right, as scikit-learn */
+    double micro_f1;       /* equals accuracy in single-label classification */
     label_metrics *labels; /* (C) */
     int64_t *confusion;    /* (C,C) row = true label, column = predicted */
     double seconds;
 } metrics;
 
 /* From logits (n,C) and labels (n), all in [0,C). Ends with metrics_deinit. */
-cloze_status metrics_compute(const float *logits, const int32_t *labels, int64_t n, int32_t n_labels, metrics *out, cloze_error *err);
+cloze_status metrics_compute(const float *logits, const int32_t *labels, int64_t n,
+                             int32_t n_labels, metrics *out, cloze_error *err);
 void metrics_deinit(metrics *m);
 /* One of accuracy, macro_f1, micro_f1, loss; false when there is no such metric. */
 bool metrics_get(const metrics *m, const char *name, double *value);
-/* `"eval_accuracy": 0.5, ...` pairs without braces; batch_size gives steps per second; epoch NAN = left out.
- * full adds per-label figures and the confusion matrix. */
-void metrics_write_json(const metrics *m, const char *prefix, const label_set *labels, int32_t batch_size, bool full, buf *out);
+/* `"eval_accuracy": 0.5, ...` pairs without braces; batch_size gives steps per second; epoch NAN =
+ * left out. full adds per-label figures and the confusion matrix. */
+void metrics_write_json(const metrics *m, const char *prefix, const label_set *labels,
+                        int32_t batch_size, bool full, buf *out);
 /* softmax of one row of logits (C) in double. */
 void metrics_softmax(const float *logits, int32_t n_labels, double *probabilities);
 

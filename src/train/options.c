@@ -7,7 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum option_kind { KIND_GROUP, KIND_STRING, KIND_INT, KIND_REAL, KIND_BOOL, KIND_CHOICE } option_kind;
+typedef enum option_kind {
+    KIND_GROUP,
+    KIND_STRING,
+    KIND_INT,
+    KIND_REAL,
+    KIND_BOOL,
+    KIND_CHOICE
+} option_kind;
 
 typedef struct option_row {
     const char *name; /* a group: its title */
@@ -23,21 +30,35 @@ typedef struct option_row {
 /* Indexed by enum option_index. */
 static const option_row ROWS[OPTION_COUNT] = {
 #define OPT_GROUP(title) {title, KIND_GROUP, 0, NULL, 0, 0, 0, "", NULL, NULL},
-#define OPT_STRING(n, def, cmds, meta, h) {#n, KIND_STRING, offsetof(options, n), def, 0, 0, 0, cmds, meta, h},
-#define OPT_INT(n, def, lo, hi, cmds, h) {#n, KIND_INT, offsetof(options, n), NULL, def, lo, hi, cmds, "N", h},
-#define OPT_REAL(n, def, lo, hi, cmds, h) {#n, KIND_REAL, offsetof(options, n), NULL, def, lo, hi, cmds, "X", h},
-#define OPT_BOOL(n, def, cmds, h) {#n, KIND_BOOL, offsetof(options, n), NULL, def, 0, 1, cmds, NULL, h},
-#define OPT_CHOICE(n, def, list, cmds, h) {#n, KIND_CHOICE, offsetof(options, n), def, 0, 0, 0, cmds, list, h},
+#define OPT_STRING(n, def, cmds, meta, h)                                                          \
+    {#n, KIND_STRING, offsetof(options, n), def, 0, 0, 0, cmds, meta, h},
+#define OPT_INT(n, def, lo, hi, cmds, h)                                                           \
+    {#n, KIND_INT, offsetof(options, n), NULL, def, lo, hi, cmds, "N", h},
+#define OPT_REAL(n, def, lo, hi, cmds, h)                                                          \
+    {#n, KIND_REAL, offsetof(options, n), NULL, def, lo, hi, cmds, "X", h},
+#define OPT_BOOL(n, def, cmds, h)                                                                  \
+    {#n, KIND_BOOL, offsetof(options, n), NULL, def, 0, 1, cmds, NULL, h},
+#define OPT_CHOICE(n, def, list, cmds, h)                                                          \
+    {#n, KIND_CHOICE, offsetof(options, n), def, 0, 0, 0, cmds, list, h},
 #include "train/options.def"
 };
 
-static const struct { const char *command; char letter; } COMMANDS[] = {
-    {"train", 'T'}, {"eval", 'E'},    {"predict", 'P'},  {"fill", 'F'},
+static const struct {
+    const char *command;
+    char letter;
+} COMMANDS[] = {
+    {"train", 'T'},    {"eval", 'E'},    {"predict", 'P'},  {"fill", 'F'},
     {"tokenize", 'K'}, {"inspect", 'I'}, {"pretrain", 'M'},
 };
 
-/* Other names of flags: the fine-tuning script of the tutorial, newer Hugging Face names, habits. */
-static const struct { const char *alias; int option; const char *commands; bool finetune; } ALIASES[] = {
+/* Other names of flags: the fine-tuning script of the tutorial, newer Hugging Face names, habits.
+ */
+static const struct {
+    const char *alias;
+    int option;
+    const char *commands;
+    bool finetune;
+} ALIASES[] = {
     {"dataset_dir", OPTION_data_dir, "T", true},
     {"save_dir", OPTION_output_dir, "T", true},
     {"epochs", OPTION_num_train_epochs, "TM", true},
@@ -88,7 +109,8 @@ void options_deinit(options *o) { arena_deinit(&o->memory); }
 /* ---- values ---- */
 
 static bool parse_bool(const char *text, bool *out) {
-    static const char *const WORDS[2][5] = {{"false", "False", "0", "no", "off"}, {"true", "True", "1", "yes", "on"}};
+    static const char *const WORDS[2][5] = {{"false", "False", "0", "no", "off"},
+                                            {"true", "True", "1", "yes", "on"}};
     for (int value = 0; value < 2; value++)
         for (int i = 0; i < 5; i++)
             if (strcmp(text, WORDS[value][i]) == 0) {
@@ -98,7 +120,8 @@ static bool parse_bool(const char *text, bool *out) {
     return false;
 }
 
-static cloze_status set_number(options *o, const option_row *row, const char *value, cloze_error *err) {
+static cloze_status set_number(options *o, const option_row *row, const char *value,
+                               cloze_error *err) {
     char *end;
     errno = 0;
     double number = strtod(value, &end);
@@ -107,9 +130,12 @@ static cloze_status set_number(options *o, const option_row *row, const char *va
     if (row->kind == KIND_INT && number != floor(number))
         CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a whole number", row->name, value);
     if (number < row->min || number > row->max)
-        CLOZE_FAIL(err, USAGE, "--%s: %s is out of range (%.12g to %.12g)", row->name, value, row->min, row->max);
-    if (row->kind == KIND_INT) *(int64_t *)field(o, row) = (int64_t)number;
-    else *(double *)field(o, row) = number;
+        CLOZE_FAIL(err, USAGE, "--%s: %s is out of range (%.12g to %.12g)", row->name, value,
+                   row->min, row->max);
+    if (row->kind == KIND_INT)
+        *(int64_t *)field(o, row) = (int64_t)number;
+    else
+        *(double *)field(o, row) = number;
     return CLOZE_OK;
 }
 
@@ -190,12 +216,15 @@ static int find_option(char command, const char *name, bool *finetune) {
 static cloze_status unknown_flag(char command, const char *name, cloze_error *err) {
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (ROWS[i].kind == KIND_GROUP || strcmp(ROWS[i].name, name) != 0) continue;
-        if (!ROWS[i].commands[0]) CLOZE_FAIL(err, USAGE, "--%s is not built yet in this version; nothing was started", name);
+        if (!ROWS[i].commands[0])
+            CLOZE_FAIL(err, USAGE, "--%s is not built yet in this version; nothing was started",
+                       name);
         CLOZE_FAIL(err, USAGE, "--%s is not a flag of `cloze %s`", name, command_name(command));
     }
     const char *hint = nearest(command, name);
     if (hint) CLOZE_FAIL(err, USAGE, "unknown flag --%s; did you mean --%s?", name, hint);
-    CLOZE_FAIL(err, USAGE, "unknown flag --%s (cloze %s --help lists them)", name, command_name(command));
+    CLOZE_FAIL(err, USAGE, "unknown flag --%s (cloze %s --help lists them)", name,
+               command_name(command));
 }
 
 cloze_status options_set(options *o, const char *name, const char *value, cloze_error *err) {
@@ -216,17 +245,20 @@ static void apply_rules(options *o, bool finetune) {
     if (o->early_stop) {
         o->load_best_model_at_end = true;
         o->do_eval = true;
-        if (!OPTION_IS_SET(o, evaluation_strategy) && !OPTION_IS_SET(o, eval_steps)) o->evaluation_strategy = "epoch";
+        if (!OPTION_IS_SET(o, evaluation_strategy) && !OPTION_IS_SET(o, eval_steps))
+            o->evaluation_strategy = "epoch";
     }
     if (o->do_eval && OPTION_IS_SET(o, eval_steps) && !OPTION_IS_SET(o, evaluation_strategy))
         o->evaluation_strategy = "steps";
-    if (o->load_best_model_at_end && strcmp(o->evaluation_strategy, "no") == 0) o->evaluation_strategy = "steps";
+    if (o->load_best_model_at_end && strcmp(o->evaluation_strategy, "no") == 0)
+        o->evaluation_strategy = "steps";
     if (strcmp(o->evaluation_strategy, "no") != 0) o->do_eval = true;
     if (o->eval_steps == 0) o->eval_steps = o->logging_steps;
 }
 
 /* The flag's name without dashes and with underscores; the value behind '=' or NULL. */
-static cloze_status split_flag(const char *argument, char name[64], const char **value, cloze_error *err) {
+static cloze_status split_flag(const char *argument, char name[64], const char **value,
+                               cloze_error *err) {
     const char *start = argument + 2, *equals = strchr(start, '=');
     size_t n = equals ? (size_t)(equals - start) : strlen(start);
     *value = equals ? equals + 1 : NULL;
@@ -236,11 +268,14 @@ static cloze_status split_flag(const char *argument, char name[64], const char *
     return CLOZE_OK;
 }
 
-static cloze_status parse_flag(options *o, int argc, char *const argv[], int *i, bool *finetune, cloze_error *err) {
+static cloze_status parse_flag(options *o, int argc, char *const argv[], int *i, bool *finetune,
+                               cloze_error *err) {
     char name[64];
     const char *value;
     if (strncmp(argv[*i], "--", 2) != 0)
-        CLOZE_FAIL(err, USAGE, "\"%.80s\" is not a flag (flags begin with --; quote a text that has blanks)", argv[*i]);
+        CLOZE_FAIL(err, USAGE,
+                   "\"%.80s\" is not a flag (flags begin with --; quote a text that has blanks)",
+                   argv[*i]);
     CLOZE_TRY(split_flag(argv[*i], name, &value, err));
     int index = find_option(o->command, name, finetune);
     if (index < 0) return unknown_flag(o->command, name, err);
@@ -255,7 +290,8 @@ static cloze_status parse_flag(options *o, int argc, char *const argv[], int *i,
     return set_row(o, index, value, err);
 }
 
-cloze_status options_parse(options *o, char command, int argc, char *const argv[], cloze_error *err) {
+cloze_status options_parse(options *o, char command, int argc, char *const argv[],
+                           cloze_error *err) {
     bool finetune = false;
     set_defaults(o, command);
     for (int i = 0; i < argc; i++) {
@@ -273,8 +309,10 @@ static void write_default(const option_row *row, buf *out) {
         if (row->text) buf_printf(out, " [%s]", row->text);
     } else if (row->kind != KIND_BOOL || row->number != 0) {
         buf_puts(out, " [");
-        if (row->kind == KIND_BOOL) buf_puts(out, "true");
-        else buf_printf(out, "%.10g", row->number);
+        if (row->kind == KIND_BOOL)
+            buf_puts(out, "true");
+        else
+            buf_printf(out, "%.10g", row->number);
         buf_puts(out, "]");
     }
 }
@@ -327,8 +365,10 @@ static void write_value(const options *o, const option_row *row, buf *out) {
     case KIND_STRING:
     case KIND_CHOICE:
         text = *(const char **)field(o, row);
-        if (text) buf_json_string(out, text, strlen(text));
-        else buf_puts(out, "null");
+        if (text)
+            buf_json_string(out, text, strlen(text));
+        else
+            buf_puts(out, "null");
         break;
     case KIND_INT: buf_printf(out, "%lld", (long long)*(int64_t *)field(o, row)); break;
     case KIND_REAL: buf_json_double(out, *(double *)field(o, row)); break;

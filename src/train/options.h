@@ -1,7 +1,7 @@
 /*
  * The options of a command: one struct made from options.def, filled from an argument list, checked
- * before any work starts. `-` and `_` are the same in a flag's name; `--flag value` and `--flag=value`
- * both work; a boolean flag stands alone or takes true/false.
+ * before any work starts. `-` and `_` are the same in a flag's name; `--flag value` and
+ * `--flag=value` both work; a boolean flag stands alone or takes true/false.
  */
 #ifndef CLOZE_TRAIN_OPTIONS_H
 #define CLOZE_TRAIN_OPTIONS_H
@@ -52,8 +52,10 @@ typedef struct options {
 
 /* The letter of a command name ("train"), 0 when there is none. */
 char options_command_letter(const char *command);
-/* Defaults, then argv[0..argc): every error is ERR_USAGE and names the flag (and the nearest known one). */
-cloze_status options_parse(options *o, char command, int argc, char *const argv[], cloze_error *err);
+/* Defaults, then argv[0..argc): every error is ERR_USAGE and names the flag (and the nearest known
+ * one). */
+cloze_status options_parse(options *o, char command, int argc, char *const argv[],
+                           cloze_error *err);
 void options_deinit(options *o);
 /* Sets one option by name, as if it had been given. */
 cloze_status options_set(options *o, const char *name, const char *value, cloze_error *err);

@@ -10,9 +10,12 @@
 /* ---- sets ---- */
 
 cloze_status prediction_set_make(classifier *c, session *s, const dataset *data, int32_t batch_size,
-                                 const cloze_callbacks *callbacks, prediction_set *p, cloze_error *err) {
+                                 const cloze_callbacks *callbacks, prediction_set *p,
+                                 cloze_error *err) {
     memset(p, 0, sizeof *p);
-    if (data->labelled) return trainer_evaluate(c, s, data, batch_size, "predict", callbacks, &p->metrics, &p->logits, err);
+    if (data->labelled)
+        return trainer_evaluate(c, s, data, batch_size, "predict", callbacks, &p->metrics,
+                                &p->logits, err);
     encoded_views views;
     progress bar;
     MEM_NEW(err, p->logits, data->n * classifier_labels(c)->n);
@@ -30,7 +33,8 @@ void prediction_set_deinit(prediction_set *p) {
     memset(p, 0, sizeof *p);
 }
 
-static void write_json_prediction(buf *out, const example *ex, const label_set *labels, const double *p, int32_t best) {
+static void write_json_prediction(buf *out, const example *ex, const label_set *labels,
+                                  const double *p, int32_t best) {
     buf_puts(out, "{\"text\": ");
     buf_json_string(out, ex->text, ex->text_len);
     if (ex->text_b) {
@@ -48,7 +52,8 @@ static void write_json_prediction(buf *out, const example *ex, const label_set *
     buf_puts(out, "}}\n");
 }
 
-void prediction_write(buf *out, const example *ex, const label_set *labels, const float *logits, bool json) {
+void prediction_write(buf *out, const example *ex, const label_set *labels, const float *logits,
+                      bool json) {
     int32_t best = 0;
     for (int32_t l = 1; l < labels->n; l++)
         if (logits[l] > logits[best]) best = l;
@@ -71,35 +76,41 @@ void prediction_write(buf *out, const example *ex, const label_set *labels, cons
     mem_free(p);
 }
 
-static cloze_status write_set(const prediction_set *p, const classifier *c, const dataset *data, const char *dir, const char *name,
-                              bool json, cloze_error *err) {
+static cloze_status write_set(const prediction_set *p, const classifier *c, const dataset *data,
+                              const char *dir, const char *name, bool json, cloze_error *err) {
     file_writer w = {0};
     buf line;
     buf_init(&line, (size_t)1 << 30);
     char *path = path_join(dir, name);
-    cloze_status status = path ? file_writer_open(&w, path, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    cloze_status status =
+        path ? file_writer_open(&w, path, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     const label_set *labels = classifier_labels(c);
     for (int64_t i = 0; i < data->n && status == CLOZE_OK; i++) {
         buf_clear(&line);
         prediction_write(&line, &data->examples[i], labels, p->logits + i * labels->n, json);
-        if (!buf_ok(&line)) status = error_set(err, CLOZE_ERR_MEMORY, "out of memory writing %s", path);
-        else fwrite(line.data, 1, line.len, w.stream); /* commit checks the stream */
+        if (!buf_ok(&line))
+            status = error_set(err, CLOZE_ERR_MEMORY, "out of memory writing %s", path);
+        else
+            fwrite(line.data, 1, line.len, w.stream); /* commit checks the stream */
     }
-    if (status == CLOZE_OK) status = file_writer_commit(&w, err);
-    else if (w.stream) file_writer_abort(&w);
+    if (status == CLOZE_OK)
+        status = file_writer_commit(&w, err);
+    else if (w.stream)
+        file_writer_abort(&w);
     buf_deinit(&line);
     mem_free(path);
     return status;
 }
 
-cloze_status prediction_set_write(const prediction_set *p, const classifier *c, const dataset *data, const char *dir, cloze_error *err) {
+cloze_status prediction_set_write(const prediction_set *p, const classifier *c, const dataset *data,
+                                  const char *dir, cloze_error *err) {
     CLOZE_TRY(write_set(p, c, data, dir, "predictions.txt", false, err));
     return write_set(p, c, data, dir, "predictions.jsonl", true, err);
 }
 
 /* ---- streams ---- */
 
-#define CHUNK_LINES 4096            /* sorted by length within a chunk */
+#define CHUNK_LINES 4096 /* sorted by length within a chunk */
 #define CHUNK_BYTES ((size_t)4 << 20)
 
 /* A chunk of lines: copied examples, their logits, and the text to write. */
@@ -117,7 +128,8 @@ static char *copy_text(arena *a, const char *text, size_t n) {
     return copy;
 }
 
-static cloze_status chunk_read(chunk *k, dataset_stream *in, int64_t limit, bool *done, cloze_error *err) {
+static cloze_status chunk_read(chunk *k, dataset_stream *in, int64_t limit, bool *done,
+                               cloze_error *err) {
     size_t bytes = 0;
     arena_reset(&k->memory);
     k->n = 0;
@@ -130,32 +142,38 @@ static cloze_status chunk_read(chunk *k, dataset_stream *in, int64_t limit, bool
         own->label = -1;
         own->text = copy_text(&k->memory, ex.text, ex.text_len);
         own->text_b = ex.text_b ? copy_text(&k->memory, ex.text_b, ex.text_b_len) : NULL;
-        if (!own->text || (ex.text_b && !own->text_b)) CLOZE_FAIL(err, MEMORY, "out of memory for %zu bytes of input", bytes);
+        if (!own->text || (ex.text_b && !own->text_b))
+            CLOZE_FAIL(err, MEMORY, "out of memory for %zu bytes of input", bytes);
         bytes += ex.text_len + ex.text_b_len;
         k->n++;
     }
     return CLOZE_OK;
 }
 
-static cloze_status chunk_write(chunk *k, const label_set *labels, bool json, FILE *out, cloze_error *err) {
+static cloze_status chunk_write(chunk *k, const label_set *labels, bool json, FILE *out,
+                                cloze_error *err) {
     buf_clear(&k->text);
-    for (int64_t i = 0; i < k->n; i++) prediction_write(&k->text, &k->examples[i], labels, k->logits + i * labels->n, json);
+    for (int64_t i = 0; i < k->n; i++)
+        prediction_write(&k->text, &k->examples[i], labels, k->logits + i * labels->n, json);
     if (!buf_ok(&k->text)) CLOZE_FAIL(err, MEMORY, "out of memory for the predictions");
     if (fwrite(k->text.data, 1, k->text.len, out) != k->text.len || fflush(out) != 0)
         CLOZE_FAIL(err, IO, "the predictions could not be written: %s", strerror(errno));
     return CLOZE_OK;
 }
 
-static cloze_status chunk_run(chunk *k, classifier *c, session *s, const options *o, cloze_error *err) {
+static cloze_status chunk_run(chunk *k, classifier *c, session *s, const options *o,
+                              cloze_error *err) {
     encoded_views views;
     CLOZE_TRY(encoded_views_build(c, k->examples, k->n, &views, err));
-    cloze_status status = session_predict(s, c, &views, (int32_t)o->batch_size, k->logits, NULL, err);
+    cloze_status status =
+        session_predict(s, c, &views, (int32_t)o->batch_size, k->logits, NULL, err);
     encoded_views_deinit(&views);
     return status;
 }
 
-static cloze_status stream_all(const options *o, const cloze_callbacks *cb, classifier *c, session *s, dataset_stream *in, chunk *k,
-                               FILE *out, cloze_error *err) {
+static cloze_status stream_all(const options *o, const cloze_callbacks *cb, classifier *c,
+                               session *s, dataset_stream *in, chunk *k, FILE *out,
+                               cloze_error *err) {
     bool done = false;
     int64_t lines = 0;
     progress bar;
@@ -172,22 +190,28 @@ static cloze_status stream_all(const options *o, const cloze_callbacks *cb, clas
         limit = CHUNK_LINES;
         progress_update(&bar, lines);
         if (status == CLOZE_OK && log_interrupted(cb))
-            status = error_set(err, CLOZE_ERR_INTERRUPTED, "interrupted after %lld lines", (long long)lines);
+            status = error_set(err, CLOZE_ERR_INTERRUPTED, "interrupted after %lld lines",
+                               (long long)lines);
     }
     progress_end(&bar);
     return status;
 }
 
-cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, FILE *out, cloze_error *err) {
+cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, FILE *out,
+                            cloze_error *err) {
     classifier *c = NULL;
     session s = {0};
     dataset_stream *in = NULL;
     chunk *k = NULL;
-    if (!o->model) CLOZE_FAIL(err, USAGE, "--model DIR is missing: the output directory of a training run");
-    classifier_options co = {.max_seq_length = OPTION_IS_SET(o, max_seq_length) ? (int32_t)o->max_seq_length : 0,
-                             .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
-                             .callbacks = callbacks};
-    dataset_options d = {.labelling = DATASET_LABELS_NONE, .text_column = o->text_column, .text_b_column = o->text_b_column};
+    if (!o->model)
+        CLOZE_FAIL(err, USAGE, "--model DIR is missing: the output directory of a training run");
+    classifier_options co = {
+        .max_seq_length = OPTION_IS_SET(o, max_seq_length) ? (int32_t)o->max_seq_length : 0,
+        .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
+        .callbacks = callbacks};
+    dataset_options d = {.labelling = DATASET_LABELS_NONE,
+                         .text_column = o->text_column,
+                         .text_b_column = o->text_b_column};
     if (!o->text_column && !o->text_b_column) d.format = DATASET_AUTO;
     cloze_status status = dataset_stream_open(o->input ? o->input : "-", &d, &in, err);
     if (status == CLOZE_OK) status = classifier_open(o->model, &co, &c, err);
@@ -197,7 +221,8 @@ cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, 
         if (k) {
             arena_init(&k->memory, 1 << 20);
             buf_init(&k->text, (size_t)1 << 32);
-            k->logits = mem_calloc((size_t)CHUNK_LINES * (size_t)classifier_labels(c)->n, sizeof *k->logits);
+            k->logits = mem_calloc((size_t)CHUNK_LINES * (size_t)classifier_labels(c)->n,
+                                   sizeof *k->logits);
         }
         if (!k || !k->logits) status = error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     }

@@ -14,15 +14,21 @@ typedef struct prediction_set {
     metrics metrics;
 } prediction_set;
 cloze_status prediction_set_make(classifier *c, session *s, const dataset *data, int32_t batch_size,
-                                 const cloze_callbacks *callbacks, prediction_set *out, cloze_error *err);
+                                 const cloze_callbacks *callbacks, prediction_set *out,
+                                 cloze_error *err);
 /* DIR/predictions.txt (text TAB label) and predictions.jsonl. */
-cloze_status prediction_set_write(const prediction_set *p, const classifier *c, const dataset *data, const char *dir, cloze_error *err);
+cloze_status prediction_set_write(const prediction_set *p, const classifier *c, const dataset *data,
+                                  const char *dir, cloze_error *err);
 void prediction_set_deinit(prediction_set *p);
 
-/* One prediction: `text TAB label` or {"text","label","probability","probabilities":{...}}, with a newline. */
-void prediction_write(buf *out, const example *ex, const label_set *labels, const float *logits, bool json);
+/* One prediction: `text TAB label` or {"text","label","probability","probabilities":{...}}, with a
+ * newline. */
+void prediction_write(buf *out, const example *ex, const label_set *labels, const float *logits,
+                      bool json);
 
-/* The predict command: one output line for each input line, in order, in constant memory. Writes to `out`. */
-cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, FILE *out, cloze_error *err);
+/* The predict command: one output line for each input line, in order, in constant memory. Writes to
+ * `out`. */
+cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, FILE *out,
+                            cloze_error *err);
 
 #endif

@@ -22,9 +22,9 @@
 typedef struct pretrain {
     const options *o;
     const cloze_callbacks *callbacks;
-    char *base_dir;      /* the model to go on from, or NULL */
+    char *base_dir; /* the model to go on from, or NULL */
     tokenizer *tok;
-    segmenter *words;    /* NULL without whole-word masking */
+    segmenter *words; /* NULL without whole-word masking */
     corpus train, held;
     model *model;
     session session;
@@ -39,7 +39,10 @@ typedef struct pretrain {
     int64_t logged_steps, tokens_done;
 } pretrain;
 
-typedef struct held_out { double loss, top1, top5; int64_t n; } held_out;
+typedef struct held_out {
+    double loss, top1, top5;
+    int64_t n;
+} held_out;
 
 static void pretrain_close(pretrain *p) {
     mem_free(p->base_dir);
@@ -68,13 +71,16 @@ static cloze_status build_vocab(pretrain *p, const wordpiece_settings *settings,
     wordpiece_trainer *t = NULL;
     buf vocab;
     buf_init(&vocab, (size_t)64 << 20);
-    wordpiece_train_options o = {.vocab_size = (int32_t)p->o->vocab_size, .min_count = VOCAB_MIN_COUNT,
+    wordpiece_train_options o = {.vocab_size = (int32_t)p->o->vocab_size,
+                                 .min_count = VOCAB_MIN_COUNT,
                                  .do_lower_case = settings->do_lower_case};
-    log_line(p->callbacks, CLOZE_LOG_INFO, "Building a vocabulary of %lld tokens from %s", (long long)p->o->vocab_size, p->o->train_file);
+    log_line(p->callbacks, CLOZE_LOG_INFO, "Building a vocabulary of %lld tokens from %s",
+             (long long)p->o->vocab_size, p->o->train_file);
     cloze_status status = wordpiece_trainer_create(&o, &t, err);
     if (status == CLOZE_OK) status = corpus_each_line(p->o->train_file, feed_vocab, t, err);
     if (status == CLOZE_OK) status = wordpiece_trainer_finish(t, &vocab, err);
-    if (status == CLOZE_OK) status = tokenizer_create_wordpiece(vocab.data, vocab.len, settings, &p->tok, err);
+    if (status == CLOZE_OK)
+        status = tokenizer_create_wordpiece(vocab.data, vocab.len, settings, &p->tok, err);
     wordpiece_trainer_destroy(t);
     buf_deinit(&vocab);
     return status;
@@ -82,8 +88,11 @@ static cloze_status build_vocab(pretrain *p, const wordpiece_settings *settings,
 
 static cloze_status open_tokenizer(pretrain *p, cloze_error *err) {
     const options *o = p->o;
-    wordpiece_settings settings = {.do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : 1, .strip_accents = -1,
-                                   .tokenize_chinese_chars = 1, .model_max_length = (int)o->max_position_embeddings};
+    wordpiece_settings settings = {.do_lower_case =
+                                       OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : 1,
+                                   .strip_accents = -1,
+                                   .tokenize_chinese_chars = 1,
+                                   .model_max_length = (int)o->max_position_embeddings};
     tokenizer_options t = {OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1};
     if (p->base_dir) return tokenizer_open(p->base_dir, &t, &p->tok, err);
     if (!o->vocab_file) return build_vocab(p, &settings, err);
@@ -117,7 +126,10 @@ static cloze_status open_words(pretrain *p, cloze_error *err) {
 
 static cloze_status read_corpus(pretrain *p, cloze_error *err) {
     const options *o = p->o;
-    corpus_options c = {.files = o->train_file, .tok = p->tok, .words = p->words, .max_seq_length = (int32_t)o->max_seq_length,
+    corpus_options c = {.files = o->train_file,
+                        .tok = p->tok,
+                        .words = p->words,
+                        .max_seq_length = (int32_t)o->max_seq_length,
                         .callbacks = p->callbacks};
     CLOZE_TRY(corpus_read(&c, &p->train, err));
     if (o->dev_file) {
@@ -126,8 +138,9 @@ static cloze_status read_corpus(pretrain *p, cloze_error *err) {
     } else if (o->eval_lines > 0) {
         CLOZE_TRY(corpus_hold_out(&p->train, &p->held, o->eval_lines, (uint64_t)o->seed, err));
     }
-    log_line(p->callbacks, CLOZE_LOG_INFO, "%lld sequences, %lld tokens; %lld sequences held out", (long long)p->train.n_sequences,
-             (long long)p->train.n_tokens, (long long)p->held.n_sequences);
+    log_line(p->callbacks, CLOZE_LOG_INFO, "%lld sequences, %lld tokens; %lld sequences held out",
+             (long long)p->train.n_sequences, (long long)p->train.n_tokens,
+             (long long)p->held.n_sequences);
     return CLOZE_OK;
 }
 
@@ -137,34 +150,42 @@ static cloze_status create_model(pretrain *p, cloze_error *err) {
     const options *o = p->o;
     model_config config;
     char text[1024];
-    long long intermediate = o->intermediate_size ? (long long)o->intermediate_size : 4 * (long long)o->hidden_size;
+    long long intermediate =
+        o->intermediate_size ? (long long)o->intermediate_size : 4 * (long long)o->hidden_size;
     double hidden = o->hidden_dropout_prob < 0 ? 0.1 : o->hidden_dropout_prob;
     double attention = o->attention_probs_dropout_prob < 0 ? 0.1 : o->attention_probs_dropout_prob;
     int n = snprintf(text, sizeof text,
-                     "{\"architectures\": [\"BertForMaskedLM\"], \"attention_probs_dropout_prob\": %g, \"hidden_act\": \"gelu\", "
-                     "\"hidden_dropout_prob\": %g, \"hidden_size\": %lld, \"initializer_range\": 0.02, \"intermediate_size\": %lld, "
-                     "\"layer_norm_eps\": 1e-12, \"max_position_embeddings\": %lld, \"model_type\": \"bert\", \"num_attention_heads\": %lld, "
-                     "\"num_hidden_layers\": %lld, \"pad_token_id\": %d, \"tie_word_embeddings\": true, \"type_vocab_size\": 2, \"vocab_size\": %d}",
-                     attention, hidden, (long long)o->hidden_size, intermediate, (long long)o->max_position_embeddings,
-                     (long long)o->num_attention_heads, (long long)o->num_hidden_layers, tokenizer_special(p->tok)->pad,
+                     "{\"architectures\": [\"BertForMaskedLM\"], \"attention_probs_dropout_prob\": "
+                     "%g, \"hidden_act\": \"gelu\", "
+                     "\"hidden_dropout_prob\": %g, \"hidden_size\": %lld, \"initializer_range\": "
+                     "0.02, \"intermediate_size\": %lld, "
+                     "\"layer_norm_eps\": 1e-12, \"max_position_embeddings\": %lld, "
+                     "\"model_type\": \"bert\", \"num_attention_heads\": %lld, "
+                     "\"num_hidden_layers\": %lld, \"pad_token_id\": %d, \"tie_word_embeddings\": "
+                     "true, \"type_vocab_size\": 2, \"vocab_size\": %d}",
+                     attention, hidden, (long long)o->hidden_size, intermediate,
+                     (long long)o->max_position_embeddings, (long long)o->num_attention_heads,
+                     (long long)o->num_hidden_layers, tokenizer_special(p->tok)->pad,
                      tokenizer_vocab_size(p->tok));
     CLOZE_TRY(model_config_parse(text, (size_t)n, "the flags", &config, err));
-    cloze_status status = model_create(&config, MODEL_HEAD_MASKED_LM, (uint64_t)o->seed, &p->model, err);
+    cloze_status status =
+        model_create(&config, MODEL_HEAD_MASKED_LM, (uint64_t)o->seed, &p->model, err);
     model_config_deinit(&config);
     return status;
 }
 
 static cloze_status open_model(pretrain *p, cloze_error *err) {
     if (p->base_dir) {
-        model_open_options mo = {.head = MODEL_HEAD_MASKED_LM, .seed = (uint64_t)p->o->seed, .callbacks = p->callbacks};
+        model_open_options mo = {
+            .head = MODEL_HEAD_MASKED_LM, .seed = (uint64_t)p->o->seed, .callbacks = p->callbacks};
         CLOZE_TRY(model_open(p->base_dir, &mo, &p->model, err));
     } else {
         CLOZE_TRY(create_model(p, err));
     }
     model_set_dropout(p->model, p->o->hidden_dropout_prob, p->o->attention_probs_dropout_prob);
     if (p->o->max_seq_length > model_max_length(p->model))
-        CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than the model's %lld positions", (long long)p->o->max_seq_length,
-                   (long long)model_max_length(p->model));
+        CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than the model's %lld positions",
+                   (long long)p->o->max_seq_length, (long long)model_max_length(p->model));
     model_set_requires_grad(p->model, true);
     return model_train_begin(p->model, NULL, 0, &p->block, err);
 }
@@ -173,9 +194,14 @@ static cloze_status set_mask_options(pretrain *p, cloze_error *err) {
     const tokenizer_special_ids *ids = tokenizer_special(p->tok);
     if (ids->mask < 0 || ids->cls < 0 || ids->sep < 0)
         CLOZE_FAIL(err, MODEL, "the vocabulary has no [MASK], [CLS] or [SEP]");
-    p->mask = (mask_options){.probability = p->o->mlm_probability, .whole_word = p->o->whole_word_mask, .mask_id = ids->mask,
-                             .cls_id = ids->cls, .sep_id = ids->sep, .vocab_size = tokenizer_vocab_size(p->tok)};
-    while (p->mask.first_ordinary_id < p->mask.vocab_size - 1 && tokenizer_is_special(p->tok, p->mask.first_ordinary_id))
+    p->mask = (mask_options){.probability = p->o->mlm_probability,
+                             .whole_word = p->o->whole_word_mask,
+                             .mask_id = ids->mask,
+                             .cls_id = ids->cls,
+                             .sep_id = ids->sep,
+                             .vocab_size = tokenizer_vocab_size(p->tok)};
+    while (p->mask.first_ordinary_id < p->mask.vocab_size - 1 &&
+           tokenizer_is_special(p->tok, p->mask.first_ordinary_id))
         p->mask.first_ordinary_id++;
     return CLOZE_OK;
 }
@@ -184,28 +210,36 @@ static cloze_status set_mask_options(pretrain *p, cloze_error *err) {
 
 static var *batch_logits(pretrain *p) {
     masked_batch *b = &p->batch;
-    nn_batch batch = {.n_seqs = b->n_seqs, .n_tokens = b->n_tokens, .offsets = b->offsets, .input_ids = b->input_ids};
+    nn_batch batch = {.n_seqs = b->n_seqs,
+                      .n_tokens = b->n_tokens,
+                      .offsets = b->offsets,
+                      .input_ids = b->input_ids};
     tape *t = p->session.tape;
     var *hidden = model_encode(t, p->model, &batch, p->o->gradient_checkpointing);
-    var *rows = op_gather_rows(t, hidden, b->mask_rows, b->n_masks);               /* (M,H) */
-    return model_masked_lm_logits(t, p->model, model_masked_lm_transform(t, p->model, rows), NULL, 0); /* (M,V) */
+    var *rows = op_gather_rows(t, hidden, b->mask_rows, b->n_masks); /* (M,H) */
+    return model_masked_lm_logits(t, p->model, model_masked_lm_transform(t, p->model, rows), NULL,
+                                  0); /* (M,V) */
 }
 
-static cloze_status train_batch(pretrain *p, const int32_t *order, int64_t first, int64_t last, uint64_t epoch_key, int64_t micro,
-                                double *loss, cloze_error *err) {
+static cloze_status train_batch(pretrain *p, const int32_t *order, int64_t first, int64_t last,
+                                uint64_t epoch_key, int64_t micro, double *loss, cloze_error *err) {
     tape *t = p->session.tape;
     float value = 0;
-    CLOZE_TRY(masked_batch_fill(&p->batch, &p->train, order, first, last, &p->mask, epoch_key, err));
-    uint64_t key = rng_mix(rng_mix(rng_mix((uint64_t)p->o->seed, 0x7072657472ull), (uint64_t)p->state.global_step), (uint64_t)micro);
+    CLOZE_TRY(
+        masked_batch_fill(&p->batch, &p->train, order, first, last, &p->mask, epoch_key, err));
+    uint64_t key = rng_mix(
+        rng_mix(rng_mix((uint64_t)p->o->seed, 0x7072657472ull), (uint64_t)p->state.global_step),
+        (uint64_t)micro);
     tape_begin_step(t, true, key, p->batch.row_keys, p->batch.n_tokens);
-    cross_entropy_options ce = {.labels = p->batch.labels,
-                                .scale = 1.0f / ((float)p->batch.n_masks * (float)p->o->gradient_accumulation_steps)};
+    cross_entropy_options ce = {
+        .labels = p->batch.labels,
+        .scale = 1.0f / ((float)p->batch.n_masks * (float)p->o->gradient_accumulation_steps)};
     var *root = op_cross_entropy(t, batch_logits(p), &ce);
     CLOZE_TRY(tape_status(t, err));
     CLOZE_TRY(tape_read(t, root, &value, err));
     if (!isfinite(value))
-        CLOZE_FAIL(err, NONFINITE, "the loss became %g at step %lld; try a smaller --learning_rate", (double)value,
-                   (long long)p->state.global_step + 1);
+        CLOZE_FAIL(err, NONFINITE, "the loss became %g at step %lld; try a smaller --learning_rate",
+                   (double)value, (long long)p->state.global_step + 1);
     *loss += (double)value;
     p->tokens_done += p->batch.n_tokens;
     return tape_backward(t, &root, NULL, 1, err);
@@ -215,12 +249,19 @@ static cloze_status apply_gradient(pretrain *p, cloze_error *err) {
     const options *o = p->o;
     double norm = 0, scale = 1;
     if (o->max_grad_norm > 0) {
-        CLOZE_TRY(param_block_grad_norm(p->block, p->session.backend, p->session.device, &norm, err));
+        CLOZE_TRY(
+            param_block_grad_norm(p->block, p->session.backend, p->session.device, &norm, err));
         scale = o->max_grad_norm / (norm + 1e-6);
         if (scale > 1) scale = 1;
     }
-    adamw_spec spec = {(float)(o->learning_rate * schedule_multiplier(&p->schedule, p->state.global_step)), (float)o->adam_beta1,
-                       (float)o->adam_beta2, (float)o->adam_epsilon, (float)o->weight_decay, (float)scale, p->state.global_step + 1};
+    adamw_spec spec = {
+        (float)(o->learning_rate * schedule_multiplier(&p->schedule, p->state.global_step)),
+        (float)o->adam_beta1,
+        (float)o->adam_beta2,
+        (float)o->adam_epsilon,
+        (float)o->weight_decay,
+        (float)scale,
+        p->state.global_step + 1};
     const adamw_spec specs[2] = {spec, spec};
     CLOZE_TRY(param_block_adamw(p->block, p->session.backend, p->session.device, specs, err));
     param_block_zero_grad(p->block);
@@ -264,7 +305,8 @@ static cloze_status evaluate(pretrain *p, held_out *h, cloze_error *err) {
     memset(h, 0, sizeof *h);
     MEM_NEW(err, order, c->n_sequences);
     for (int64_t i = 0; i < c->n_sequences; i++) order[i] = (int32_t)i;
-    uint64_t key = rng_mix_string((uint64_t)p->o->seed, "held-out masks"); /* the same masks at every evaluation */
+    uint64_t key = rng_mix_string((uint64_t)p->o->seed,
+                                  "held-out masks"); /* the same masks at every evaluation */
     for (int64_t first = 0, last; first < c->n_sequences && status == CLOZE_OK; first = last) {
         last = batch_end(c, order, first, p->o->tokens_per_batch);
         status = masked_batch_fill(&p->batch, c, order, first, last, &p->mask, key, err);
@@ -274,9 +316,11 @@ static cloze_status evaluate(pretrain *p, held_out *h, cloze_error *err) {
         status = tape_status(t, err);
         mem_free(logits);
         logits = mem_alloc((size_t)(p->batch.n_masks * vocab) * sizeof *logits);
-        if (status == CLOZE_OK && !logits) status = error_set(err, CLOZE_ERR_MEMORY, "out of memory for the held-out logits");
+        if (status == CLOZE_OK && !logits)
+            status = error_set(err, CLOZE_ERR_MEMORY, "out of memory for the held-out logits");
         if (status == CLOZE_OK) status = tape_read(t, v, logits, err);
-        for (int32_t i = 0; status == CLOZE_OK && i < p->batch.n_masks; i++) score_row(logits + i * vocab, vocab, p->batch.labels[i], h);
+        for (int32_t i = 0; status == CLOZE_OK && i < p->batch.n_masks; i++)
+            score_row(logits + i * vocab, vocab, p->batch.labels[i], h);
     }
     mem_free(logits);
     mem_free(order);
@@ -291,7 +335,8 @@ static cloze_status evaluate(pretrain *p, held_out *h, cloze_error *err) {
 static void put_held_out(const held_out *h, const char *separator, buf *b) {
     buf_puts(b, "\"eval_loss\": ");
     buf_json_double(b, h->loss);
-    buf_printf(b, "%s\"eval_masked_tokens\": %lld%s\"eval_top1\": ", separator, (long long)h->n, separator);
+    buf_printf(b, "%s\"eval_masked_tokens\": %lld%s\"eval_top1\": ", separator, (long long)h->n,
+               separator);
     buf_json_double(b, h->top1);
     buf_printf(b, "%s\"eval_top5\": ", separator);
     buf_json_double(b, h->top5);
@@ -305,8 +350,8 @@ static cloze_status evaluate_now(pretrain *p, held_out *h, cloze_error *err) {
     if (buf_ok(&b)) trainer_state_log(&p->state, b.data);
     buf_deinit(&b);
     events_scalar(&p->events, "eval/loss", p->state.global_step, h->loss);
-    log_line(p->callbacks, CLOZE_LOG_INFO, "step %lld: held-out loss %.4f, top-1 %.4f, top-5 %.4f", (long long)p->state.global_step, h->loss,
-             h->top1, h->top5);
+    log_line(p->callbacks, CLOZE_LOG_INFO, "step %lld: held-out loss %.4f, top-1 %.4f, top-5 %.4f",
+             (long long)p->state.global_step, h->loss, h->top1, h->top5);
     return CLOZE_OK;
 }
 
@@ -317,7 +362,8 @@ static cloze_status save_model(pretrain *p, const char *dir, cloze_dtype dtype, 
     CLOZE_TRY(tokenizer_save(p->tok, dir, err));
     if (p->words) {
         char *path = path_join(dir, WORDS_FILE);
-        cloze_status status = path ? segmenter_write(p->words, path, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+        cloze_status status = path ? segmenter_write(p->words, path, err)
+                                   : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
         mem_free(path);
         if (status != CLOZE_OK) return status;
     }
@@ -331,7 +377,8 @@ static cloze_status save_checkpoint(pretrain *p, cloze_error *err) {
     char *path = path_join(p->o->output_dir, name);
     strcat(name, ".tmp");
     char *tmp = path_join(p->o->output_dir, name);
-    cloze_status status = path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    cloze_status status =
+        path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     if (status == CLOZE_OK) status = dir_remove(tmp, err);
     if (status == CLOZE_OK) status = save_model(p, tmp, DTYPE_F32, err);
     if (status == CLOZE_OK) status = trainer_state_write(&p->state, tmp, err);
@@ -358,7 +405,8 @@ static void log_now(pretrain *p) {
     if (buf_ok(&b)) trainer_state_log(&p->state, b.data);
     buf_deinit(&b);
     events_scalar(&p->events, "train/loss", p->state.global_step, loss);
-    log_line(p->callbacks, CLOZE_LOG_INFO, "step %lld: loss %.4f, learning_rate %.3g, %.0f tokens/s (epoch %.2f)",
+    log_line(p->callbacks, CLOZE_LOG_INFO,
+             "step %lld: loss %.4f, learning_rate %.3g, %.0f tokens/s (epoch %.2f)",
              (long long)p->state.global_step, loss, rate, speed, p->state.epoch);
     p->logged_loss = 0;
     p->logged_steps = 0;
@@ -375,12 +423,16 @@ static cloze_status after_step(pretrain *p, double loss, cloze_error *err) {
     p->bar.state.rate = o->learning_rate * schedule_multiplier(&p->schedule, step - 1);
     progress_update(&p->bar, step);
     if (step % o->logging_steps == 0) log_now(p);
-    if (p->held.n_sequences && strcmp(o->evaluation_strategy, "steps") == 0 && o->eval_steps && step % o->eval_steps == 0 && !last)
+    if (p->held.n_sequences && strcmp(o->evaluation_strategy, "steps") == 0 && o->eval_steps &&
+        step % o->eval_steps == 0 && !last)
         CLOZE_TRY(evaluate_now(p, &h, err));
-    if (strcmp(o->save_strategy, "steps") == 0 && step % o->save_steps == 0 && !last) CLOZE_TRY(save_checkpoint(p, err));
+    if (strcmp(o->save_strategy, "steps") == 0 && step % o->save_steps == 0 && !last)
+        CLOZE_TRY(save_checkpoint(p, err));
     if (!last && log_interrupted(p->callbacks)) {
         CLOZE_TRY(save_checkpoint(p, err));
-        CLOZE_FAIL(err, INTERRUPTED, "interrupted at step %lld; %s/checkpoint-%lld was written (go on with --model_name_or_path)",
+        CLOZE_FAIL(err, INTERRUPTED,
+                   "interrupted at step %lld; %s/checkpoint-%lld was written (go on with "
+                   "--model_name_or_path)",
                    (long long)step, o->output_dir, (long long)step);
     }
     return CLOZE_OK;
@@ -390,13 +442,15 @@ static cloze_status run_epoch(pretrain *p, int64_t epoch, int32_t *order, cloze_
     const corpus *c = &p->train;
     rng r;
     for (int64_t i = 0; i < c->n_sequences; i++) order[i] = (int32_t)i;
-    uint64_t epoch_key = rng_mix(rng_mix_string((uint64_t)p->o->seed, "pretrain epoch"), (uint64_t)epoch);
+    uint64_t epoch_key =
+        rng_mix(rng_mix_string((uint64_t)p->o->seed, "pretrain epoch"), (uint64_t)epoch);
     rng_init(&r, epoch_key);
     rng_shuffle_i32(&r, order, c->n_sequences);
     int64_t first = 0;
     while (first < c->n_sequences && p->state.global_step < p->state.max_steps) {
         double loss = 0;
-        for (int64_t micro = 0; micro < p->o->gradient_accumulation_steps && first < c->n_sequences; micro++) {
+        for (int64_t micro = 0; micro < p->o->gradient_accumulation_steps && first < c->n_sequences;
+             micro++) {
             int64_t last = batch_end(c, order, first, p->o->tokens_per_batch);
             CLOZE_TRY(train_batch(p, order, first, last, epoch_key, micro, &loss, err));
             first = last;
@@ -412,7 +466,8 @@ static void plan_steps(pretrain *p) {
     const options *o = p->o;
     double tokens = (double)p->train.n_tokens + 2.0 * (double)p->train.n_sequences;
     double per_epoch = tokens / (double)(o->tokens_per_batch * o->gradient_accumulation_steps);
-    p->state.max_steps = o->max_steps > 0 ? o->max_steps : (int64_t)ceil(o->num_train_epochs * per_epoch);
+    p->state.max_steps =
+        o->max_steps > 0 ? o->max_steps : (int64_t)ceil(o->num_train_epochs * per_epoch);
     if (p->state.max_steps < 1) p->state.max_steps = 1;
     p->state.num_train_epochs = (double)p->state.max_steps / per_epoch;
     p->state.logging_steps = o->logging_steps;
@@ -420,11 +475,16 @@ static void plan_steps(pretrain *p) {
     p->schedule = (schedule){
         .kind = schedule_from_name(o->lr_scheduler_type),
         .total_steps = p->state.max_steps,
-        .warmup_steps = o->warmup_steps > 0 ? o->warmup_steps : (int64_t)ceil(o->warmup_ratio * (double)p->state.max_steps),
+        .warmup_steps = o->warmup_steps > 0
+                            ? o->warmup_steps
+                            : (int64_t)ceil(o->warmup_ratio * (double)p->state.max_steps),
         .peak = o->learning_rate,
     };
-    log_line(p->callbacks, CLOZE_LOG_INFO, "%lld parameters, %lld steps of about %lld tokens (%.2f epochs)", (long long)model_param_count(p->model),
-             (long long)p->state.max_steps, (long long)(o->tokens_per_batch * o->gradient_accumulation_steps), p->state.num_train_epochs);
+    log_line(p->callbacks, CLOZE_LOG_INFO,
+             "%lld parameters, %lld steps of about %lld tokens (%.2f epochs)",
+             (long long)model_param_count(p->model), (long long)p->state.max_steps,
+             (long long)(o->tokens_per_batch * o->gradient_accumulation_steps),
+             p->state.num_train_epochs);
 }
 
 static cloze_status train(pretrain *p, cloze_error *err) {
@@ -434,7 +494,8 @@ static cloze_status train(pretrain *p, cloze_error *err) {
     p->started = clock_seconds();
     progress_begin(&p->bar, p->callbacks, "pretrain", "step", p->state.max_steps);
     cloze_status status = CLOZE_OK;
-    for (int64_t epoch = 0; status == CLOZE_OK && p->state.global_step < p->state.max_steps; epoch++)
+    for (int64_t epoch = 0; status == CLOZE_OK && p->state.global_step < p->state.max_steps;
+         epoch++)
         status = run_epoch(p, epoch, order, err);
     progress_end(&p->bar);
     mem_free(order);
@@ -447,8 +508,11 @@ static cloze_status write_results(pretrain *p, const held_out *h, buf *results, 
         put_held_out(h, ",\n  ", results);
         buf_puts(results, ",\n  ");
     }
-    buf_printf(results, "\"parameters\": %lld,\n  \"train_runtime\": %.1f,\n  \"train_steps\": %lld,\n  \"train_tokens\": %lld\n}\n",
-               (long long)model_param_count(p->model), clock_seconds() - p->started, (long long)p->state.global_step, (long long)p->tokens_done);
+    buf_printf(results,
+               "\"parameters\": %lld,\n  \"train_runtime\": %.1f,\n  \"train_steps\": %lld,\n  "
+               "\"train_tokens\": %lld\n}\n",
+               (long long)model_param_count(p->model), clock_seconds() - p->started,
+               (long long)p->state.global_step, (long long)p->tokens_done);
     CLOZE_TRY(state_write_file(p->o->output_dir, "pretrain_results.json", results, err));
     return trainer_state_write(&p->state, p->o->output_dir, err);
 }
@@ -456,10 +520,17 @@ static cloze_status write_results(pretrain *p, const held_out *h, buf *results, 
 static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     const options *o = p->o;
     held_out h = {0};
-    cloze_dtype dtype = strcmp(o->save_dtype, "bfloat16") == 0 ? DTYPE_BF16 : strcmp(o->save_dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
-    if (!o->train_file) CLOZE_FAIL(err, USAGE, "--train_file FILE is missing: raw text, one sentence or paragraph a line");
-    if (o->max_seq_length > 4096) CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than pretrain takes (4096)", (long long)o->max_seq_length);
-    if (OPTION_IS_SET(o, model_name_or_path)) CLOZE_TRY(model_locate(o->model_name_or_path, &p->base_dir, err));
+    cloze_dtype dtype = strcmp(o->save_dtype, "bfloat16") == 0  ? DTYPE_BF16
+                        : strcmp(o->save_dtype, "float16") == 0 ? DTYPE_F16
+                                                                : DTYPE_F32;
+    if (!o->train_file)
+        CLOZE_FAIL(err, USAGE,
+                   "--train_file FILE is missing: raw text, one sentence or paragraph a line");
+    if (o->max_seq_length > 4096)
+        CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than pretrain takes (4096)",
+                   (long long)o->max_seq_length);
+    if (OPTION_IS_SET(o, model_name_or_path))
+        CLOZE_TRY(model_locate(o->model_name_or_path, &p->base_dir, err));
     CLOZE_TRY(dir_create(o->output_dir, err));
     CLOZE_TRY(open_tokenizer(p, err));
     CLOZE_TRY(set_mask_options(p, err));
@@ -474,7 +545,8 @@ static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     return write_results(p, &h, results, err);
 }
 
-cloze_status pretrain_run(const options *o, const cloze_callbacks *callbacks, buf *results, cloze_error *err) {
+cloze_status pretrain_run(const options *o, const cloze_callbacks *callbacks, buf *results,
+                          cloze_error *err) {
     pretrain p = {.o = o, .callbacks = callbacks};
     trainer_state_init(&p.state);
     cloze_status status = run(&p, results, err);

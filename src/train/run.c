@@ -57,11 +57,14 @@ static cloze_status find_files(run *r, cloze_error *err) {
 }
 
 static dataset_options columns(const options *o, dataset_labelling labelling) {
-    return (dataset_options){.labelling = labelling, .text_column = o->text_column, .text_b_column = o->text_b_column,
+    return (dataset_options){.labelling = labelling,
+                             .text_column = o->text_column,
+                             .text_b_column = o->text_b_column,
                              .label_column = o->label_column};
 }
 
-static cloze_status read_set(run *r, const char *path, dataset_labelling labelling, const label_set *labels, dataset *out, cloze_error *err) {
+static cloze_status read_set(run *r, const char *path, dataset_labelling labelling,
+                             const label_set *labels, dataset *out, cloze_error *err) {
     dataset_options d = columns(r->o, labelling);
     CLOZE_TRY(dataset_read(path, &d, labels, out, err));
     if (out->labelled && labels) {
@@ -76,8 +79,12 @@ static cloze_status read_set(run *r, const char *path, dataset_labelling labelli
 
 /* Labels come from the label file, else from the training set. */
 static cloze_status read_train(run *r, cloze_error *err) {
-    const char *train = pick(r->o->train_file, r->dir.train), *labels = pick(r->o->label_file, r->dir.label);
-    if (!train) CLOZE_FAIL(err, DATA, "%s: no train.txt (or .jsonl, .csv) to train on; or name one with --train_file", r->o->data_dir);
+    const char *train = pick(r->o->train_file, r->dir.train),
+               *labels = pick(r->o->label_file, r->dir.label);
+    if (!train)
+        CLOZE_FAIL(err, DATA,
+                   "%s: no train.txt (or .jsonl, .csv) to train on; or name one with --train_file",
+                   r->o->data_dir);
     if (labels) {
         CLOZE_TRY(label_set_read(labels, &r->labels, &r->notes, err));
         tell_notes(r);
@@ -90,14 +97,20 @@ static cloze_status read_train(run *r, cloze_error *err) {
 
 static cloze_status read_dev(run *r, const label_set *labels, cloze_error *err) {
     const char *dev = pick(r->o->dev_file, r->dir.dev);
-    if (!dev) CLOZE_FAIL(err, DATA, "%s: no dev.txt (or .jsonl, .csv) to evaluate on; or name one with --dev_file", r->o->data_dir);
+    if (!dev)
+        CLOZE_FAIL(err, DATA,
+                   "%s: no dev.txt (or .jsonl, .csv) to evaluate on; or name one with --dev_file",
+                   r->o->data_dir);
     return read_set(r, dev, DATASET_LABELS_REQUIRED, labels, &r->dev, err);
 }
 
 /* The test file, else the unlabelled one: T1 predicts test.txt. */
 static cloze_status read_test(run *r, const label_set *labels, cloze_error *err) {
     const char *test = pick(r->o->test_file, r->dir.test ? r->dir.test : r->dir.unlabelled);
-    if (!test) CLOZE_FAIL(err, DATA, "%s: no test.txt (or data.txt) to label; or name one with --test_file", r->o->data_dir);
+    if (!test)
+        CLOZE_FAIL(err, DATA,
+                   "%s: no test.txt (or data.txt) to label; or name one with --test_file",
+                   r->o->data_dir);
     return read_set(r, test, DATASET_LABELS_AUTO, labels, &r->test, err);
 }
 
@@ -114,14 +127,20 @@ static cloze_status put_results(run *r, const char *name, const char *fields, cl
     return status;
 }
 
-static cloze_status put_metrics(run *r, const metrics *m, const char *prefix, const char *file, cloze_error *err) {
+static cloze_status put_metrics(run *r, const metrics *m, const char *prefix, const char *file,
+                                cloze_error *err) {
     buf b;
     buf_init(&b, (size_t)64 << 20);
-    metrics_write_json(m, prefix, classifier_labels(r->c), (int32_t)r->o->per_device_eval_batch_size, true, &b);
-    cloze_status status = buf_ok(&b) ? put_results(r, file, b.data, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    metrics_write_json(m, prefix, classifier_labels(r->c),
+                       (int32_t)r->o->per_device_eval_batch_size, true, &b);
+    cloze_status status = buf_ok(&b) ? put_results(r, file, b.data, err)
+                                     : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     buf_deinit(&b);
-    log_line(r->callbacks, CLOZE_LOG_INFO, "***** %s metrics ***** accuracy %.4f, macro F1 %.4f, loss %.4f (%lld examples, %.1f per second)",
-             prefix, m->accuracy, m->macro_f1, m->loss, (long long)m->n, (double)m->n / (m->seconds > 0 ? m->seconds : 1e-9));
+    log_line(r->callbacks, CLOZE_LOG_INFO,
+             "***** %s metrics ***** accuracy %.4f, macro F1 %.4f, loss %.4f (%lld examples, %.1f "
+             "per second)",
+             prefix, m->accuracy, m->macro_f1, m->loss, (long long)m->n,
+             (double)m->n / (m->seconds > 0 ? m->seconds : 1e-9));
     return status;
 }
 
@@ -129,7 +148,10 @@ static cloze_status put_train_results(run *r, const trainer_result *t, cloze_err
     buf b;
     buf_init(&b, 4096);
     double seconds = t->seconds > 0 ? t->seconds : 1e-9;
-    const struct { const char *name; double value; } all[] = {
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {
         {"epoch", t->epoch},
         {"train_loss", t->train_loss},
         {"train_runtime", t->seconds},
@@ -141,7 +163,8 @@ static cloze_status put_train_results(run *r, const trainer_result *t, cloze_err
         buf_json_double(&b, all[i].value);
     }
     buf_printf(&b, ",\n  \"train_steps\": %lld", (long long)t->steps);
-    cloze_status status = buf_ok(&b) ? put_results(r, "train_results.json", b.data, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    cloze_status status = buf_ok(&b) ? put_results(r, "train_results.json", b.data, err)
+                                     : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     buf_deinit(&b);
     return status;
 }
@@ -166,7 +189,9 @@ static cloze_status open_classifier(run *r, cloze_error *err) {
     };
     if (!o->do_train) {
         if (!o->resume_from_checkpoint)
-            CLOZE_FAIL(err, USAGE, "--do_eval and --do_predict without --do_train need --resume_from_checkpoint DIR, the output directory of a training run");
+            CLOZE_FAIL(err, USAGE,
+                       "--do_eval and --do_predict without --do_train need "
+                       "--resume_from_checkpoint DIR, the output directory of a training run");
         return classifier_open(o->resume_from_checkpoint, &c, &r->c, err);
     }
     char *dir = NULL;
@@ -195,7 +220,9 @@ static cloze_status train(run *r, cloze_error *err) {
 
 static cloze_status evaluate(run *r, cloze_error *err) {
     metrics m;
-    CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev, (int32_t)r->o->per_device_eval_batch_size, "eval", r->callbacks, &m, NULL, err));
+    CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev,
+                               (int32_t)r->o->per_device_eval_batch_size, "eval", r->callbacks, &m,
+                               NULL, err));
     cloze_status status = put_metrics(r, &m, "eval", "eval_results.json", err);
     metrics_deinit(&m);
     return status;
@@ -203,11 +230,16 @@ static cloze_status evaluate(run *r, cloze_error *err) {
 
 static cloze_status predict(run *r, cloze_error *err) {
     prediction_set p = {0};
-    CLOZE_TRY(prediction_set_make(r->c, &r->session, &r->test, (int32_t)r->o->per_device_eval_batch_size, r->callbacks, &p, err));
+    CLOZE_TRY(prediction_set_make(r->c, &r->session, &r->test,
+                                  (int32_t)r->o->per_device_eval_batch_size, r->callbacks, &p,
+                                  err));
     cloze_status status = prediction_set_write(&p, r->c, &r->test, r->o->output_dir, err);
-    if (status == CLOZE_OK && r->test.labelled) status = put_metrics(r, &p.metrics, "test", "test_results.json", err);
+    if (status == CLOZE_OK && r->test.labelled)
+        status = put_metrics(r, &p.metrics, "test", "test_results.json", err);
     if (status == CLOZE_OK)
-        log_line(r->callbacks, CLOZE_LOG_INFO, "%lld predictions are in %s/predictions.txt and predictions.jsonl", (long long)r->test.n, r->o->output_dir);
+        log_line(r->callbacks, CLOZE_LOG_INFO,
+                 "%lld predictions are in %s/predictions.txt and predictions.jsonl",
+                 (long long)r->test.n, r->o->output_dir);
     prediction_set_deinit(&p);
     return status;
 }
@@ -229,7 +261,8 @@ static cloze_status run_all(run *r, cloze_error *err) {
     return CLOZE_OK;
 }
 
-cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *results, cloze_error *err) {
+cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *results,
+                       cloze_error *err) {
     buf all;
     buf_init(&all, (size_t)256 << 20);
     run r = {.o = o, .callbacks = callbacks, .all = &all};
@@ -249,23 +282,30 @@ cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *
 static cloze_status eval_all(run *r, buf *results, cloze_error *err) {
     const options *o = r->o;
     metrics m;
-    if (!o->model) CLOZE_FAIL(err, USAGE, "--model DIR is missing: the output directory of a training run");
-    if (!o->input) CLOZE_FAIL(err, USAGE, "--input FILE is missing: labelled examples to evaluate on");
-    classifier_options c = {.max_seq_length = OPTION_IS_SET(o, max_seq_length) ? (int32_t)o->max_seq_length : 0,
-                            .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
-                            .callbacks = r->callbacks};
+    if (!o->model)
+        CLOZE_FAIL(err, USAGE, "--model DIR is missing: the output directory of a training run");
+    if (!o->input)
+        CLOZE_FAIL(err, USAGE, "--input FILE is missing: labelled examples to evaluate on");
+    classifier_options c = {
+        .max_seq_length = OPTION_IS_SET(o, max_seq_length) ? (int32_t)o->max_seq_length : 0,
+        .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
+        .callbacks = r->callbacks};
     CLOZE_TRY(classifier_open(o->model, &c, &r->c, err));
-    CLOZE_TRY(read_set(r, o->input, DATASET_LABELS_REQUIRED, classifier_labels(r->c), &r->dev, err));
+    CLOZE_TRY(
+        read_set(r, o->input, DATASET_LABELS_REQUIRED, classifier_labels(r->c), &r->dev, err));
     CLOZE_TRY(session_open(&r->session, o->device, (int)o->num_threads, o->bf16, err));
-    CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev, (int32_t)o->batch_size, "eval", r->callbacks, &m, NULL, err));
+    CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev, (int32_t)o->batch_size, "eval",
+                               r->callbacks, &m, NULL, err));
     buf_puts(results, "{\n");
     metrics_write_json(&m, "eval", classifier_labels(r->c), (int32_t)o->batch_size, true, results);
     buf_puts(results, "\n}\n");
     metrics_deinit(&m);
-    return buf_ok(results) ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the metrics");
+    return buf_ok(results) ? CLOZE_OK
+                           : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the metrics");
 }
 
-cloze_status eval_run(const options *o, const cloze_callbacks *callbacks, buf *results, cloze_error *err) {
+cloze_status eval_run(const options *o, const cloze_callbacks *callbacks, buf *results,
+                      cloze_error *err) {
     run r = {.o = o, .callbacks = callbacks};
     buf_init(&r.notes, 1 << 20);
     cloze_status status = eval_all(&r, results, err);

@@ -1,11 +1,13 @@
-/* transformers/optimization.py: get_{linear,cosine,constant,polynomial}_schedule..., half a cosine cycle. */
+/* transformers/optimization.py: get_{linear,cosine,constant,polynomial}_schedule..., half a cosine
+ * cycle. */
 #include "train/schedule.h"
 
 #include <math.h>
 #include <string.h>
 
 schedule_kind schedule_from_name(const char *name) {
-    static const char *const NAMES[] = {"linear", "cosine", "constant", "constant_with_warmup", "polynomial"};
+    static const char *const NAMES[] = {"linear", "cosine", "constant", "constant_with_warmup",
+                                        "polynomial"};
     for (int i = 0; i < 5; i++)
         if (strcmp(name, NAMES[i]) == 0) return (schedule_kind)i;
     return SCHEDULE_LINEAR;
@@ -14,7 +16,8 @@ schedule_kind schedule_from_name(const char *name) {
 double schedule_multiplier(const schedule *s, int64_t step) {
     const double pi = 3.14159265358979323846, end_rate = 1e-7;
     if (s->kind == SCHEDULE_CONSTANT) return 1.0;
-    if (step < s->warmup_steps) return (double)step / (double)(s->warmup_steps > 1 ? s->warmup_steps : 1);
+    if (step < s->warmup_steps)
+        return (double)step / (double)(s->warmup_steps > 1 ? s->warmup_steps : 1);
     if (s->kind == SCHEDULE_CONSTANT_WITH_WARMUP) return 1.0;
     int64_t span = s->total_steps - s->warmup_steps;
     double left = span > 0 ? (double)(s->total_steps - step) / (double)span : 0.0;

@@ -5,7 +5,8 @@
 
 #include "base/log.h"
 
-cloze_status session_open(session *s, const char *device, int n_threads, bool bf16, cloze_error *err) {
+cloze_status session_open(session *s, const char *device, int n_threads, bool bf16,
+                          cloze_error *err) {
     memset(s, 0, sizeof *s);
     CLOZE_TRY(backend_find(device, &s->backend, err));
     CLOZE_TRY(backend_check(s->backend, err));
@@ -21,13 +22,17 @@ void session_close(session *s) {
     memset(s, 0, sizeof *s);
 }
 
-cloze_status encoded_views_build(const classifier *c, const example *examples, int64_t n, encoded_views *out, cloze_error *err) {
+cloze_status encoded_views_build(const classifier *c, const example *examples, int64_t n,
+                                 encoded_views *out, cloze_error *err) {
     memset(out, 0, sizeof *out);
     if (classifier_n_views(c) > SESSION_MAX_VIEWS)
-        CLOZE_FAIL(err, DATA, "the label words have %d different lengths in tokens; at most %d are possible", classifier_n_views(c), SESSION_MAX_VIEWS);
+        CLOZE_FAIL(err, DATA,
+                   "the label words have %d different lengths in tokens; at most %d are possible",
+                   classifier_n_views(c), SESSION_MAX_VIEWS);
     out->n = n;
     for (int32_t i = 0; i < classifier_n_views(c); i++) {
-        cloze_status status = encoded_set_build(classifier_encoder(c, i), examples, n, &out->sets[i], err);
+        cloze_status status =
+            encoded_set_build(classifier_encoder(c, i), examples, n, &out->sets[i], err);
         if (status != CLOZE_OK) {
             encoded_views_deinit(out);
             return status;
@@ -51,8 +56,8 @@ cloze_status session_fill(session *s, const encoded_views *v, const batch_plan *
     return CLOZE_OK;
 }
 
-static cloze_status predict_batch(session *s, classifier *c, const packed_batch *const views[], float *logits, float *scratch,
-                                  cloze_error *err) {
+static cloze_status predict_batch(session *s, classifier *c, const packed_batch *const views[],
+                                  float *logits, float *scratch, cloze_error *err) {
     classifier_run run = {0};
     tape_begin_step(s->tape, false, 0, NULL, 0);
     var *scores = classifier_logits(s->tape, c, views, &run);
@@ -60,12 +65,13 @@ static cloze_status predict_batch(session *s, classifier *c, const packed_batch 
     CLOZE_TRY(tape_read(s->tape, scores, scratch, err));
     int32_t n_labels = classifier_labels(c)->n;
     for (int32_t b = 0; b < views[0]->n_examples; b++)
-        memcpy(logits + (int64_t)views[0]->example_ids[b] * n_labels, scratch + (int64_t)b * n_labels, (size_t)n_labels * sizeof *logits);
+        memcpy(logits + (int64_t)views[0]->example_ids[b] * n_labels,
+               scratch + (int64_t)b * n_labels, (size_t)n_labels * sizeof *logits);
     return CLOZE_OK;
 }
 
-cloze_status session_predict(session *s, classifier *c, const encoded_views *v, int32_t batch_size, float *logits,
-                             progress *p, cloze_error *err) {
+cloze_status session_predict(session *s, classifier *c, const encoded_views *v, int32_t batch_size,
+                             float *logits, progress *p, cloze_error *err) {
     batch_plan plan = {0};
     batch_options o = {.batch_size = batch_size};
     const packed_batch *views[SESSION_MAX_VIEWS];

@@ -17,8 +17,10 @@ typedef struct session {
     packed_batch batches[SESSION_MAX_VIEWS];
 } session;
 
-/* device: "cpu" or "ref"; n_threads 0 = one for each core. Zeroed storage is valid for session_close. */
-cloze_status session_open(session *s, const char *device, int n_threads, bool bf16, cloze_error *err);
+/* device: "cpu" or "ref"; n_threads 0 = one for each core. Zeroed storage is valid for
+ * session_close. */
+cloze_status session_open(session *s, const char *device, int n_threads, bool bf16,
+                          cloze_error *err);
 void session_close(session *s);
 
 /* A data set encoded for a classifier. */
@@ -27,16 +29,17 @@ typedef struct encoded_views {
     int32_t n_views;
     int64_t n; /* examples */
 } encoded_views;
-cloze_status encoded_views_build(const classifier *c, const example *examples, int64_t n, encoded_views *out, cloze_error *err);
+cloze_status encoded_views_build(const classifier *c, const example *examples, int64_t n,
+                                 encoded_views *out, cloze_error *err);
 void encoded_views_deinit(encoded_views *v);
 
 /* Fills the session's batches with batch i of the plan and gives pointers to them. */
 cloze_status session_fill(session *s, const encoded_views *v, const batch_plan *plan, int64_t i,
                           const packed_batch *views[SESSION_MAX_VIEWS], cloze_error *err);
 
-/* Logits (n,C) of all examples, in their order, without gradients; batches by falling length. Progress (may be NULL)
- * counts batches. */
-cloze_status session_predict(session *s, classifier *c, const encoded_views *v, int32_t batch_size, float *logits,
-                             progress *p, cloze_error *err);
+/* Logits (n,C) of all examples, in their order, without gradients; batches by falling length.
+ * Progress (may be NULL) counts batches. */
+cloze_status session_predict(session *s, classifier *c, const encoded_views *v, int32_t batch_size,
+                             float *logits, progress *p, cloze_error *err);
 
 #endif

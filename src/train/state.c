@@ -29,7 +29,8 @@ void trainer_state_log(trainer_state *s, const char *fields) {
 
 cloze_status state_write_file(const char *dir, const char *name, const buf *b, cloze_error *err) {
     char *path = path_join(dir, name);
-    cloze_status status = !path || !buf_ok(b) ? error_set(err, CLOZE_ERR_MEMORY, "out of memory writing %s/%s", dir, name)
+    cloze_status status = !path || !buf_ok(b) ? error_set(err, CLOZE_ERR_MEMORY,
+                                                          "out of memory writing %s/%s", dir, name)
                                               : file_write_atomic(path, b->data, b->len, err);
     mem_free(path);
     return status;
@@ -41,20 +42,28 @@ cloze_status trainer_state_write(const trainer_state *s, const char *dir, cloze_
     buf_puts(&b, "{\n  \"best_metric\": ");
     buf_json_double(&b, s->best_metric);
     buf_puts(&b, ",\n  \"best_model_checkpoint\": ");
-    if (s->best_model_checkpoint) buf_json_string(&b, s->best_model_checkpoint, strlen(s->best_model_checkpoint));
-    else buf_puts(&b, "null");
+    if (s->best_model_checkpoint)
+        buf_json_string(&b, s->best_model_checkpoint, strlen(s->best_model_checkpoint));
+    else
+        buf_puts(&b, "null");
     buf_puts(&b, ",\n  \"epoch\": ");
     buf_json_double(&b, s->epoch);
-    buf_printf(&b, ",\n  \"eval_steps\": %lld,\n  \"global_step\": %lld,\n", (long long)s->eval_steps, (long long)s->global_step);
-    buf_puts(&b, "  \"is_hyper_param_search\": false,\n  \"is_local_process_zero\": true,\n  \"is_world_process_zero\": true,\n");
+    buf_printf(&b, ",\n  \"eval_steps\": %lld,\n  \"global_step\": %lld,\n",
+               (long long)s->eval_steps, (long long)s->global_step);
+    buf_puts(&b, "  \"is_hyper_param_search\": false,\n  \"is_local_process_zero\": true,\n  "
+                 "\"is_world_process_zero\": true,\n");
     buf_printf(&b, "  \"log_history\": [%s\n  ],\n", s->log_history.len ? s->log_history.data : "");
-    buf_printf(&b, "  \"logging_steps\": %lld,\n  \"max_steps\": %lld,\n  \"num_train_epochs\": ", (long long)s->logging_steps,
-               (long long)s->max_steps);
+    buf_printf(&b, "  \"logging_steps\": %lld,\n  \"max_steps\": %lld,\n  \"num_train_epochs\": ",
+               (long long)s->logging_steps, (long long)s->max_steps);
     buf_json_double(&b, s->num_train_epochs);
     buf_printf(&b, ",\n  \"save_steps\": %lld,\n", (long long)s->save_steps);
-    buf_printf(&b, "  \"stateful_callbacks\": {\"EarlyStoppingCallback\": {\"early_stopping_patience_counter\": %lld}},\n",
+    buf_printf(&b,
+               "  \"stateful_callbacks\": {\"EarlyStoppingCallback\": "
+               "{\"early_stopping_patience_counter\": %lld}},\n",
                (long long)s->evaluations_without_gain);
-    buf_printf(&b, "  \"total_flos\": 0,\n  \"train_batch_size\": %lld,\n  \"trial_name\": null,\n  \"trial_params\": null\n}\n",
+    buf_printf(&b,
+               "  \"total_flos\": 0,\n  \"train_batch_size\": %lld,\n  \"trial_name\": null,\n  "
+               "\"trial_params\": null\n}\n",
                (long long)s->train_batch_size);
     cloze_status status = state_write_file(dir, "trainer_state.json", &b, err);
     buf_deinit(&b);

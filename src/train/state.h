@@ -9,10 +9,10 @@ typedef struct trainer_state {
     int64_t global_step, max_steps;
     double epoch, num_train_epochs;
     int64_t logging_steps, eval_steps, save_steps, train_batch_size;
-    double best_metric;          /* NAN = none yet */
-    char *best_model_checkpoint; /* heap, NULL = none yet */
+    double best_metric;               /* NAN = none yet */
+    char *best_model_checkpoint;      /* heap, NULL = none yet */
     int64_t evaluations_without_gain; /* early stopping */
-    buf log_history; /* JSON objects separated by commas */
+    buf log_history;                  /* JSON objects separated by commas */
 } trainer_state;
 
 void trainer_state_init(trainer_state *s);

@@ -1,6 +1,7 @@
 /*
  * The training loop: batches, two parameter groups, AdamW, schedule, clipping, logging, evaluation,
- * checkpoints, early stopping, best model. Semantics are Hugging Face Trainer's where there are any.
+ * checkpoints, early stopping, best model. Semantics are Hugging Face Trainer's where there are
+ * any.
  *
  * Random numbers and data order are functions of (seed, step, example), so that the same settings
  * give the same bits.
@@ -27,15 +28,17 @@ typedef struct trainer_result {
     bool stopped_early;
 } trainer_result;
 
-/* Trains *c in place. When the best model is asked for, *c is replaced by the classifier of the best checkpoint.
- * Writes checkpoints, trainer_state.json and events into options->output_dir. ERR_NONFINITE names the step;
- * ERR_INTERRUPTED comes after a checkpoint was written. */
+/* Trains *c in place. When the best model is asked for, *c is replaced by the classifier of the
+ * best checkpoint. Writes checkpoints, trainer_state.json and events into options->output_dir.
+ * ERR_NONFINITE names the step; ERR_INTERRUPTED comes after a checkpoint was written. */
 cloze_status trainer_run(classifier **c, session *s, const options *o, const trainer_data *data,
-                         const cloze_callbacks *callbacks, trainer_result *result, cloze_error *err);
+                         const cloze_callbacks *callbacks, trainer_result *result,
+                         cloze_error *err);
 
-/* Evaluates on a labelled set; m ends with metrics_deinit. task names the progress ("eval", "test"). logits_out (may be
- * NULL) receives (n,C), mem_free. */
-cloze_status trainer_evaluate(classifier *c, session *s, const dataset *data, int32_t batch_size, const char *task,
-                              const cloze_callbacks *callbacks, metrics *m, float **logits_out, cloze_error *err);
+/* Evaluates on a labelled set; m ends with metrics_deinit. task names the progress ("eval",
+ * "test"). logits_out (may be NULL) receives (n,C), mem_free. */
+cloze_status trainer_evaluate(classifier *c, session *s, const dataset *data, int32_t batch_size,
+                              const char *task, const cloze_callbacks *callbacks, metrics *m,
+                              float **logits_out, cloze_error *err);
 
 #endif

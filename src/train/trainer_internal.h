@@ -23,8 +23,8 @@ typedef struct trainer {
     bool dropout;
     bool stop; /* early stopping has decided */
     double started;
-    double loss_sum;                    /* over all steps */
-    double logged_loss;                 /* since the last log line */
+    double loss_sum;    /* over all steps */
+    double logged_loss; /* since the last log line */
     int64_t logged_steps, examples_done;
     int64_t evaluated_step, saved_step; /* the last ones, so that none is done twice */
 } trainer;

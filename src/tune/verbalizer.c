@@ -5,10 +5,10 @@
 
 /* Words of one length: which vocabulary rows they need and how token scores make label scores. */
 typedef struct word_group {
-    int32_t n_masks;    /* k: tokens of each word */
-    int32_t *rows;      /* (U) distinct vocabulary rows */
-    int32_t n_rows;     /* U */
-    param mix;          /* (C, k*U) or, normalised, (C, k*(U+1)): frozen weights of the averages */
+    int32_t n_masks; /* k: tokens of each word */
+    int32_t *rows;   /* (U) distinct vocabulary rows */
+    int32_t n_rows;  /* U */
+    param mix;       /* (C, k*U) or, normalised, (C, k*(U+1)): frozen weights of the averages */
 } word_group;
 
 struct verbalizer {
@@ -18,7 +18,7 @@ struct verbalizer {
     param soft;         /* soft: (C,H) */
     word_group *groups; /* manual */
     int32_t n_groups;
-    bool normalised;    /* manual with words of several lengths: log p, not logits */
+    bool normalised; /* manual with words of several lengths: log p, not logits */
 };
 
 void verbalizer_destroy(verbalizer *v) {
@@ -32,7 +32,8 @@ void verbalizer_destroy(verbalizer *v) {
     mem_free(v);
 }
 
-static cloze_status param_make(param *p, const char *name, int64_t rows, int64_t cols, cloze_error *err) {
+static cloze_status param_make(param *p, const char *name, int64_t rows, int64_t cols,
+                               cloze_error *err) {
     float *values;
     MEM_NEW(err, values, rows * cols);
     p->owned = values;
@@ -46,8 +47,8 @@ static cloze_status param_make(param *p, const char *name, int64_t rows, int64_t
 
 /* ---- soft ---- */
 
-static cloze_status soft_create(verbalizer *v, model *m, const verbalizer_label_words *words, int32_t fixed_masks,
-                                cloze_error *err) {
+static cloze_status soft_create(verbalizer *v, model *m, const verbalizer_label_words *words,
+                                int32_t fixed_masks, cloze_error *err) {
     param *decoder, *bias;
     model_masked_lm_decoder(m, &decoder, &bias);
     const tensor *table = &decoder->w.t; /* (V,H) */
@@ -63,7 +64,9 @@ static cloze_status soft_create(verbalizer *v, model *m, const verbalizer_label_
         int32_t first = words->word_offsets[l];
         int32_t begin = words->token_offsets[first], end = words->token_offsets[first + 1];
         for (int32_t i = begin; i < end; i++) {
-            const char *source = (const char *)table->data + (size_t)words->token_ids[i] * (size_t)table->ld * dtype_size(table->dtype);
+            const char *source = (const char *)table->data + (size_t)words->token_ids[i] *
+                                                                 (size_t)table->ld *
+                                                                 dtype_size(table->dtype);
             dtype_to_f32(row, source, table->dtype, (size_t)h);
             for (int64_t c = 0; c < h; c++) out[c] += row[c] / (float)(end - begin);
         }
@@ -72,7 +75,8 @@ static cloze_status soft_create(verbalizer *v, model *m, const verbalizer_label_
     return CLOZE_OK;
 }
 
-static var *soft_forward(tape *t, verbalizer *v, const verbalizer_view *view, var *rows /* (B*k,H) */) {
+static var *soft_forward(tape *t, verbalizer *v, const verbalizer_view *view,
+                         var *rows /* (B*k,H) */) {
     var *scores = op_linear_logits(t, rows, &v->soft, NULL); /* (B*k,C) */
     if (view->n_masks == 1) return scores;
     int32_t *offsets = tape_alloc(t, ((size_t)view->n_seqs + 1) * sizeof *offsets);
@@ -87,7 +91,8 @@ static int32_t word_length(const verbalizer_label_words *w, int32_t word) {
     return w->token_offsets[word + 1] - w->token_offsets[word];
 }
 
-/* Position of a vocabulary row among the group's rows, added when new. rows has room for all tokens. */
+/* Position of a vocabulary row among the group's rows, added when new. rows has room for all
+ * tokens. */
 static int32_t row_index(word_group *g, int32_t id) {
     for (int32_t i = 0; i < g->n_rows; i++)
         if (g->rows[i] == id) return i;
@@ -95,13 +100,17 @@ static int32_t row_index(word_group *g, int32_t id) {
     return g->n_rows++;
 }
 
-static cloze_status group_fill(verbalizer *v, word_group *g, const verbalizer_label_words *w, cloze_error *err) {
+static cloze_status group_fill(verbalizer *v, word_group *g, const verbalizer_label_words *w,
+                               cloze_error *err) {
     int32_t n_words = w->word_offsets[w->n_labels];
     MEM_NEW(err, g->rows, w->token_offsets[n_words] + 1);
     for (int32_t word = 0; word < n_words; word++)
         if (word_length(w, word) == g->n_masks)
-            for (int32_t i = w->token_offsets[word]; i < w->token_offsets[word + 1]; i++) row_index(g, w->token_ids[i]);
-    int64_t width = g->n_rows + (v->normalised ? 1 : 0); /* scores of a mask: U logits, and its log-denominator */
+            for (int32_t i = w->token_offsets[word]; i < w->token_offsets[word + 1]; i++)
+                row_index(g, w->token_ids[i]);
+    int64_t width =
+        g->n_rows +
+        (v->normalised ? 1 : 0); /* scores of a mask: U logits, and its log-denominator */
     CLOZE_TRY(param_make(&g->mix, "verbalizer.mix", v->n_labels, g->n_masks * width, err));
     float *mix = g->mix.w.t.data;
     for (int32_t l = 0; l < v->n_labels; l++) {
@@ -119,7 +128,8 @@ static cloze_status group_fill(verbalizer *v, word_group *g, const verbalizer_la
     return CLOZE_OK;
 }
 
-static cloze_status manual_create(verbalizer *v, const verbalizer_label_words *w, int32_t fixed_masks, cloze_error *err) {
+static cloze_status manual_create(verbalizer *v, const verbalizer_label_words *w,
+                                  int32_t fixed_masks, cloze_error *err) {
     int32_t n_words = w->word_offsets[w->n_labels];
     int32_t longest = 0;
     for (int32_t word = 0; word < n_words; word++) {
@@ -127,7 +137,8 @@ static cloze_status manual_create(verbalizer *v, const verbalizer_label_words *w
         if (k < 1) CLOZE_FAIL(err, DATA, "a label word has no tokens");
         if (fixed_masks > 0 && k != fixed_masks)
             CLOZE_FAIL(err, USAGE,
-                       "the prompt has %d masks but a label word has %d tokens; write one {'mask'} without a length so that it takes the word's own",
+                       "the prompt has %d masks but a label word has %d tokens; write one {'mask'} "
+                       "without a length so that it takes the word's own",
                        fixed_masks, k);
         if (k > longest) longest = k;
     }
@@ -142,7 +153,8 @@ static cloze_status manual_create(verbalizer *v, const verbalizer_label_words *w
     return CLOZE_OK;
 }
 
-static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g, const verbalizer_view *view, var *rows) {
+static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g,
+                           const verbalizer_view *view, var *rows) {
     var *scores = model_masked_lm_logits(t, m, rows, g->rows, g->n_rows); /* (B*k,U) */
     int64_t width = g->n_rows;
     if (v->normalised) {
@@ -155,20 +167,22 @@ static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g, cons
         width++;
     }
     var *by_sequence = op_reshape(t, scores, view->n_seqs, g->n_masks * width); /* (B,k*width) */
-    return op_linear_logits(t, by_sequence, &g->mix, NULL);                      /* (B,C) */
+    return op_linear_logits(t, by_sequence, &g->mix, NULL);                     /* (B,C) */
 }
 
 /* ---- both ---- */
 
-cloze_status verbalizer_create(verbalizer_kind kind, model *m, const verbalizer_label_words *words, int32_t fixed_masks,
-                               verbalizer **out, cloze_error *err) {
+cloze_status verbalizer_create(verbalizer_kind kind, model *m, const verbalizer_label_words *words,
+                               int32_t fixed_masks, verbalizer **out, cloze_error *err) {
     verbalizer *v;
     *out = NULL;
     int64_t vocab = model_get_config(m)->vocab_size;
     int32_t n_tokens = words->token_offsets[words->word_offsets[words->n_labels]];
     for (int32_t i = 0; i < n_tokens; i++)
         if (words->token_ids[i] < 0 || words->token_ids[i] >= vocab)
-            CLOZE_FAIL(err, MODEL, "token id %d of a label word is outside the model's vocabulary of %lld", words->token_ids[i], (long long)vocab);
+            CLOZE_FAIL(err, MODEL,
+                       "token id %d of a label word is outside the model's vocabulary of %lld",
+                       words->token_ids[i], (long long)vocab);
     MEM_NEW(err, v, 1);
     v->kind = kind;
     v->n_labels = words->n_labels;
@@ -182,7 +196,9 @@ cloze_status verbalizer_create(verbalizer_kind kind, model *m, const verbalizer_
     return CLOZE_OK;
 }
 
-int32_t verbalizer_n_views(const verbalizer *v) { return v->kind == VERBALIZER_SOFT ? 1 : v->n_groups; }
+int32_t verbalizer_n_views(const verbalizer *v) {
+    return v->kind == VERBALIZER_SOFT ? 1 : v->n_groups;
+}
 
 int32_t verbalizer_view_masks(const verbalizer *v, int32_t view) {
     return v->kind == VERBALIZER_SOFT ? v->n_masks : v->groups[view].n_masks;
@@ -191,7 +207,8 @@ int32_t verbalizer_view_masks(const verbalizer *v, int32_t view) {
 verbalizer_kind verbalizer_get_kind(const verbalizer *v) { return v->kind; }
 param *verbalizer_param(verbalizer *v) { return v->kind == VERBALIZER_SOFT ? &v->soft : NULL; }
 
-var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, const verbalizer_view *view, var *hidden) {
+var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, const verbalizer_view *view,
+                        var *hidden) {
     var *rows = op_gather_rows(t, hidden, view->mask_rows, (int64_t)view->n_seqs * view->n_masks);
     rows = model_masked_lm_transform(t, m, rows); /* (B*k,H) */
     if (v->kind == VERBALIZER_SOFT) return soft_forward(t, v, view, rows);

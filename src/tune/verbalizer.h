@@ -1,11 +1,11 @@
 /*
  * Verbalizers: from the hidden states at the mask positions to label scores.
  *
- * soft    a linear layer (C,H) over the transformed mask states replaces the vocabulary matrix (WARP,
- *         Hambardzumyan et al. 2021; PaddleNLP's SoftVerbalizer). Row l starts at the mean of the
+ * soft    a linear layer (C,H) over the transformed mask states replaces the vocabulary matrix
+ * (WARP, Hambardzumyan et al. 2021; PaddleNLP's SoftVerbalizer). Row l starts at the mean of the
  *         embeddings of the tokens of label l's first word. Several masks: scores are averaged.
- * manual  score(l) = mean over l's words of the mean over the word's tokens of log p(token | its mask),
- *         with as many masks as the word has tokens. Words of one length share a view of the input;
+ * manual  score(l) = mean over l's words of the mean over the word's tokens of log p(token | its
+ * mask), with as many masks as the word has tokens. Words of one length share a view of the input;
  *         where all words have one length the denominator of p cancels between labels, so only the
  *         label words' rows of the vocabulary matrix are used.
  */
@@ -36,8 +36,8 @@ typedef struct verbalizer verbalizer;
 
 /* fixed_masks: the number of masks that the template fixes, 0 = the words' own. A manual verbalizer
  * whose words have other lengths than fixed_masks is ERR_USAGE. m must have a masked-LM head. */
-cloze_status verbalizer_create(verbalizer_kind kind, model *m, const verbalizer_label_words *words, int32_t fixed_masks,
-                               verbalizer **out, cloze_error *err);
+cloze_status verbalizer_create(verbalizer_kind kind, model *m, const verbalizer_label_words *words,
+                               int32_t fixed_masks, verbalizer **out, cloze_error *err);
 void verbalizer_destroy(verbalizer *v);
 
 int32_t verbalizer_n_views(const verbalizer *v);
@@ -48,6 +48,7 @@ param *verbalizer_param(verbalizer *v);
 
 /* Scores (B,C) of view `i` given the hidden states (N,H) of its batch; the sum over views is the
  * logit. f32. */
-var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, const verbalizer_view *view, var *hidden);
+var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, const verbalizer_view *view,
+                        var *hidden);
 
 #endif
