@@ -62,7 +62,8 @@ typedef struct template_t {
     arena memory;
 } template_t;
 
-/* From what a user types. Errors are CLOZE_ERR_USAGE with the column and what was expected there.
+/* From what a user types; NULL is PaddleNLP's default, {'soft'}{'text': 'text_a'}{'mask'}. Errors
+ * are CLOZE_ERR_USAGE with the column and what was expected there.
  */
 cloze_status template_parse(const char *text, template_t *out, cloze_error *err);
 /* template_config.json: line 1 a JSON list of parts, line 2 {"class": ...} (older: line 1 only).
@@ -70,7 +71,8 @@ cloze_status template_parse(const char *text, template_t *out, cloze_error *err)
 cloze_status template_parse_config(const char *text, size_t n, const char *what, template_t *out,
                                    cloze_error *err);
 cloze_status template_read(const char *path, template_t *out, cloze_error *err);
-/* The same file, byte for byte as PaddleNLP writes it. */
+/* The same file, which PaddleNLP reads: the keyword of a part first, its attributes in fixed order.
+ */
 void template_write_config(const template_t *t, buf *out);
 void template_deinit(template_t *t);
 
