@@ -77,7 +77,7 @@ void template_write_config(const template_t *t, buf *out);
 void template_deinit(template_t *t);
 
 /* Refuses, with `code`, what cannot be run: parts that are not built yet, a template without a
- * mask, two prefixes and the like. */
+ * mask, a mask that may be cut. */
 cloze_status template_check(const template_t *t, cloze_status code, cloze_error *err);
 /* Masks that the template itself fixes: the sum of its mask lengths, or 0 when it has exactly one
  * mask part without a length, whose number of masks is then the label word's own. */
