@@ -5,11 +5,11 @@
 
 /* ---- recording ---- */
 
-bool tape_records(const tape *t, bool needs_grad) { return t->recording && needs_grad; }
+bool tape_saves(const tape *t, bool needs_grad) { return t->with_grad && needs_grad; }
 
 void *tape_node(tape *t, var *y, bool needs_grad, node_backward backward, size_t size) {
     y->requires_grad = t->with_grad && needs_grad;
-    if (!tape_records(t, needs_grad)) return NULL;
+    if (!t->recording || !needs_grad) return NULL;
     node *n = tape_host_alloc(t, size);
     if (!n) return NULL;
     n->backward = backward;

@@ -96,8 +96,9 @@ bool tape_new_tensor(tape *t, int64_t rows, int64_t cols, cloze_dtype dtype, ten
 void tape_drop(tape *t, tape_buffer *buffer);
 bool tape_zero(tape *t, const tensor *dense);
 
-/* Whether a node will be recorded for an output that needs a gradient: only then is it worth saving. */
-bool tape_records(const tape *t, bool needs_grad);
+/* Whether to ask a kernel for what backward wants of it. True in a checkpoint's first run as well,
+ * although nothing is kept there: the second run must take the same path through the kernels. */
+bool tape_saves(const tape *t, bool needs_grad);
 /* A node of size bytes (its struct begins with a node) for y, which requires a gradient from now on
  * when needs_grad; NULL when none is recorded. */
 void *tape_node(tape *t, var *y, bool needs_grad, node_backward backward, size_t size);

@@ -88,11 +88,11 @@ static var *attend(tape *t, const attention_layout *layout, var *qkv, var *const
     tape_buffer *lse_buffer = NULL;
     if (!make_spec(t, layout, q, in, prefix, &spec)) return NULL;
     for (int i = 0; i < N_INPUTS; i++) needs = needs || var_needs_grad(vars[i]);
-    bool record = tape_records(t, needs);
-    if (record && !tape_new_tensor(t, in[IN_Q].rows, layout->n_heads, DTYPE_F32, &lse, &lse_buffer)) return NULL;
+    bool save = tape_saves(t, needs);
+    if (save && !tape_new_tensor(t, in[IN_Q].rows, layout->n_heads, DTYPE_F32, &lse, &lse_buffer)) return NULL;
     var *y = tape_new_var(t, in[IN_Q].rows, in[IN_Q].cols, t->compute);
     attention_inputs inputs = kernel_inputs(in, prefix);
-    if (!y || !TAPE_RUN(t, attention_forward, &spec, &inputs, &y->t, record ? &lse : NULL)) return NULL;
+    if (!y || !TAPE_RUN(t, attention_forward, &spec, &inputs, &y->t, save ? &lse : NULL)) return NULL;
     y->keys = q->keys;
     attention_node *n = tape_node(t, y, needs, attention_backward, sizeof *n);
     if (n) {

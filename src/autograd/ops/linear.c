@@ -75,7 +75,7 @@ static var *linear(tape *t, var *x, param *w, param *bias, activation act, cloze
     bool dw = param_needs_grad(t, w), db = param_needs_grad(t, bias);
     bool needs = dw || db || var_needs_grad(x);
     int64_t rows = x->t.rows, cols = w->w.t.rows;
-    if (act != ACT_NONE && tape_records(t, needs) && !tape_new_tensor(t, rows, cols, out_dtype, &pre, &pre_buffer))
+    if (act != ACT_NONE && tape_saves(t, needs) && !tape_new_tensor(t, rows, cols, out_dtype, &pre, &pre_buffer))
         return NULL;
     var *y = tape_new_var(t, rows, cols, out_dtype);
     if (!y || !TAPE_RUN(t, linear_forward, &operand, &w->w, bias ? &b : NULL, act, pre.data ? &pre : NULL, &y->t))
@@ -91,8 +91,8 @@ static var *linear(tape *t, var *x, param *w, param *bias, activation act, cloze
         n->act = act;
         if (dw) tape_save(&n->base, operand_buffer);
         tape_save(&n->base, pre_buffer);
-        tape_drop(t, pre_buffer);
     }
+    tape_drop(t, pre_buffer);
     return tape_result(t, y);
 }
 

@@ -47,10 +47,10 @@ var *op_cross_entropy(tape *t, var *logits, const cross_entropy_options *options
     tape_buffer *lse_buffer = NULL;
     if (!tape_use(t, logits, "op_cross_entropy") || !upload_labels(t, logits, options, &spec, &soft)) return NULL;
     if (soft.data) spec.soft_labels = &soft;
-    bool record = tape_records(t, logits->requires_grad);
-    if (record && !tape_new_tensor(t, logits->t.rows, 1, DTYPE_F32, &lse, &lse_buffer)) return NULL;
+    bool save = tape_saves(t, logits->requires_grad);
+    if (save && !tape_new_tensor(t, logits->t.rows, 1, DTYPE_F32, &lse, &lse_buffer)) return NULL;
     var *loss = tape_new_var(t, 1, 1, DTYPE_F32);
-    if (!loss || !TAPE_RUN(t, cross_entropy_forward, &logits->t, &spec, record ? &lse : NULL, &loss->t)) return NULL;
+    if (!loss || !TAPE_RUN(t, cross_entropy_forward, &logits->t, &spec, save ? &lse : NULL, &loss->t)) return NULL;
     cross_entropy_node *n = tape_node(t, loss, logits->requires_grad, cross_entropy_backward, sizeof *n);
     if (n) {
         *n = (cross_entropy_node){n->base, logits, logits->t, lse, soft, spec};

@@ -59,13 +59,13 @@ var *op_layer_norm(tape *t, var *x, var *residual, float dropout_p, uint64_t sit
     if (!check_norm(t, x, residual, gamma) || !tape_dropout(t, x, dropout_p, site, &dropout)) return NULL;
     if (!tape_param_f32(t, gamma, &g) || !tape_param_f32(t, beta, &b)) return NULL;
     bool needs = param_needs_grad(t, gamma) | param_needs_grad(t, beta) | var_needs_grad(x) | var_needs_grad(residual);
-    bool record = tape_records(t, needs);
-    if (record && (!tape_new_tensor(t, x->t.rows, x->t.cols, t->compute, &xhat, &xhat_buffer) ||
+    bool save = tape_saves(t, needs);
+    if (save && (!tape_new_tensor(t, x->t.rows, x->t.cols, t->compute, &xhat, &xhat_buffer) ||
                    !tape_new_tensor(t, x->t.rows, 1, DTYPE_F32, &rstd, &rstd_buffer)))
         return NULL;
     var *y = norm_output(t, x);
     if (!y || !TAPE_RUN(t, layer_norm_forward, &x->t, residual ? &residual->t : NULL, dropout, &g, &b, eps, &y->t,
-                        y->low.data ? &y->low : NULL, record ? &xhat : NULL, record ? &rstd : NULL))
+                        y->low.data ? &y->low : NULL, save ? &xhat : NULL, save ? &rstd : NULL))
         return NULL;
     norm_node *n = tape_node(t, y, needs, layer_norm_backward, sizeof *n);
     if (n) {
@@ -94,10 +94,10 @@ var *op_rms_norm(tape *t, var *x, param *gamma, float eps) {
     tape_buffer *rstd_buffer = NULL;
     if (!tape_param_f32(t, gamma, &g)) return NULL;
     bool needs = param_needs_grad(t, gamma) | var_needs_grad(x);
-    bool record = tape_records(t, needs);
-    if (record && !tape_new_tensor(t, x->t.rows, 1, DTYPE_F32, &rstd, &rstd_buffer)) return NULL;
+    bool save = tape_saves(t, needs);
+    if (save && !tape_new_tensor(t, x->t.rows, 1, DTYPE_F32, &rstd, &rstd_buffer)) return NULL;
     var *y = norm_output(t, x);
-    if (!y || !TAPE_RUN(t, rms_norm_forward, &x->t, &g, eps, &y->t, record ? &rstd : NULL)) return NULL;
+    if (!y || !TAPE_RUN(t, rms_norm_forward, &x->t, &g, eps, &y->t, save ? &rstd : NULL)) return NULL;
     if (y->low.data && !TAPE_RUN(t, axpy, 1.0f, &y->t, false, &y->low)) return NULL;
     norm_node *n = tape_node(t, y, needs, rms_norm_backward, sizeof *n);
     if (n) {
