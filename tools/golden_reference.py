@@ -1,9 +1,10 @@
 """What the golden tools share: random models, batches, and what transformers computes from them.
 
-A fixture directory is a Hugging Face model directory (config.json, model.safetensors) with one file
-more, fixture.safetensors: inputs packed without padding, every layer's hidden states, logits, loss,
-every parameter's gradient, the losses of ten AdamW steps, and how far torch's own bf16 is from its
-f32. tests/golden/test_golden_model.c reads it; this is its format:
+A fixture directory is a Hugging Face model directory (config.json, model.safetensors) with two files
+more. fixture.json says what was done: head, learning_rate, weight_decay, max_grad_norm (0 = none),
+schedule, steps. fixture.safetensors has inputs packed without padding and what came out: every
+layer's hidden states, logits, loss, every parameter's gradient, the losses of the AdamW steps, and
+how far torch's own bf16 is from its f32. tests/golden/golden_fixture.h reads it; this is its format:
 
     offsets (B+1), input_ids, token_type_ids, task_type_ids (N)    I32, rows of all sequences in turn
     labels       (N) with -100 where nothing is asked, or (B) classes; none for a bare encoder
@@ -11,12 +12,12 @@ f32. tests/golden/test_golden_model.c reads it; this is its format:
     hidden_states.<i> (N,H)     0 is the embedding layer's output
     logits       (R,V) rows with a label only, or (B,C)
     loss (1), losses (10), grad.<name> as the parameter
-    bf16.logits, bf16.loss (1), bf16.error.<name> (1): |bf16 - f32| / max|f32| of a gradient under autocast
-
-and its metadata: head, learning_rate, weight_decay, max_grad_norm (0 = none), schedule, steps.
+    bf16.logits, bf16.loss (1)  under torch.autocast; of a bare encoder the last hidden states
+    bf16.error.<name> (1)       of a gradient under autocast: root mean square of its difference from
+                                the f32 one, over the root mean square of that
 """
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ IGNORE = -100
 FAMILIES = {"bert": "Bert", "roberta": "Roberta", "ernie": "Ernie"}
 HEADS = {"bare": "Model", "masked_lm": "ForMaskedLM",
          "sequence_classification": "ForSequenceClassification"}
+SETTINGS = ("head", "learning_rate", "weight_decay", "max_grad_norm", "schedule", "steps")
 NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight")
 
 
@@ -45,7 +47,6 @@ class Case:
     max_grad_norm: float = 0.0  # 0: no clipping
     schedule: str = "constant"  # or linear: from the first step's rate down to 0 after the last
     steps: int = 10
-    extra: dict = field(default_factory=dict)
 
 
 def build_model(case):
@@ -114,14 +115,12 @@ def run(model, case, batch, probe, bf16=False):
     return hidden, logits, out.loss
 
 
-def stored_names(model, directory):
-    """Parameter object -> its name in the saved file (of tied ones only one is stored)."""
+def stored_names(model, case, directory):
+    """Parameter object -> its name in the saved file (of tied ones only one is stored), with the base
+    prefix that a bare encoder's file leaves out."""
     keys = set(load_file(directory / "model.safetensors"))
-    names = {}
-    for name, p in model.named_parameters(remove_duplicate=False):
-        if name in keys:
-            names[p] = name
-    return names
+    prefix = case.family + "." if case.head == "bare" else ""
+    return {p: prefix + name for name, p in model.named_parameters(remove_duplicate=False) if name in keys}
 
 
 def gradients(model, names):
@@ -170,6 +169,13 @@ def relative(value, reference, scale=None):
     return difference / top if top > 0 else difference
 
 
+def rms_error(value, reference, scale=None):
+    """The same with root mean squares: what scatters least."""
+    top = (reference if scale is None else scale).double().square().mean().sqrt().item()
+    difference = (value.double() - reference.double()).square().mean().sqrt().item()
+    return difference / top if top > 0 else difference
+
+
 def backward(model, case, batch, probe, names, bf16):
     model.zero_grad()
     hidden, logits, loss = run(model, case, batch, probe, bf16)
@@ -184,7 +190,7 @@ def export(case, directory):
     directory.mkdir(parents=True, exist_ok=True)
     model = build_model(case)
     model.save_pretrained(directory)
-    names = stored_names(model, directory)
+    names = stored_names(model, case, directory)
     batch = make_batch(case, model.config)
     mask = batch["attention_mask"]
     generator = torch.Generator().manual_seed(case.seed + 2)
@@ -212,14 +218,16 @@ def export(case, directory):
     tensors["bf16.logits"] = hidden16[-1] if logits16 is None else logits16
     tensors["bf16.loss"] = torch.tensor([loss16])
     for name, g in grads16.items():
-        tensors["bf16.error." + name] = torch.tensor([relative(g, grads[name], scale_of(name, grads))])
+        tensors["bf16.error." + name] = torch.tensor([rms_error(g, grads[name], scale_of("grad." + name, tensors))])
 
     tensors["losses"] = torch.tensor(train(model, case, batch, probe))
-    metadata = {k: str(v) for k, v in asdict(case).items()
-                if k in ("head", "learning_rate", "weight_decay", "max_grad_norm", "schedule", "steps")}
-    tensors = {k: v.contiguous() for k, v in tensors.items()}
-    save_file(tensors, directory / "fixture.safetensors", metadata | {"format": "pt"})
+    write_fixture(directory, tensors, {k: v for k, v in asdict(case).items() if k in SETTINGS})
     return model
+
+
+def write_fixture(directory, tensors, settings):
+    save_file({k: v.contiguous() for k, v in tensors.items()}, directory / "fixture.safetensors")
+    write_json(directory / "fixture.json", settings)
 
 
 def versions():

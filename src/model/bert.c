@@ -30,17 +30,20 @@ typedef struct bert {
 /* What the three families name differently. */
 typedef struct bert_names {
     const char *base;
-    const char *transform, *transform_norm, *decoder, *decoder_bias;
+    const char *transform, *transform_norm, *decoder, *decoder_bias, *untied_decoder_bias;
     const char *pooler; /* NULL: under the base */
     const char *classifier;
 } bert_names;
 
 static const bert_names BERT_NAMES = {"bert", "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
-                                      "cls.predictions.decoder.weight", "cls.predictions.bias", NULL, "classifier"};
+                                      "cls.predictions.decoder.weight", "cls.predictions.bias",
+                                      "cls.predictions.decoder.bias", NULL, "classifier"};
 static const bert_names ERNIE_NAMES = {"ernie", "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
-                                       "cls.predictions.decoder.weight", "cls.predictions.bias", NULL, "classifier"};
+                                       "cls.predictions.decoder.weight", "cls.predictions.bias",
+                                       "cls.predictions.decoder.bias", NULL, "classifier"};
 static const bert_names ROBERTA_NAMES = {"roberta", "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder.weight",
-                                         "lm_head.bias", "classifier.dense", "classifier.out_proj"};
+                                         "lm_head.bias", "lm_head.decoder.bias", "classifier.dense",
+                                         "classifier.out_proj"};
 
 static bool is_roberta(const bert_names *n) { return n == &ROBERTA_NAMES; }
 
@@ -129,7 +132,11 @@ static cloze_status build_masked_lm(bert *b, const bert_names *names, nn_state *
         CLOZE_TRY(nn_state_add_entry(s, names->decoder, b->decoder_weight, 0, c->vocab_size, true, err));
     }
     CLOZE_TRY(nn_state_add_param(s, names->decoder_bias, 1, 1, c->vocab_size, NN_INIT_ZERO, &b->decoder_bias, err));
-    return nn_state_add_entry(s, names->decoder_bias, b->decoder_bias, 0, c->vocab_size, true, err);
+    CLOZE_TRY(nn_state_add_entry(s, names->decoder_bias, b->decoder_bias, 0, c->vocab_size, true, err));
+    if (tied) return CLOZE_OK;
+    /* transformers 5 adds the untied decoder's own bias, earlier versions share it: both names are
+     * written, and of two that differ the decoder's, read last, holds */
+    return nn_state_add_entry(s, names->untied_decoder_bias, b->decoder_bias, 0, c->vocab_size, true, err);
 }
 
 static cloze_status build_classifier(bert *b, const bert_names *names, nn_state *s, cloze_error *err) {
