@@ -216,6 +216,8 @@ def write_fixtures(directory):
     for protocol in (2, 4):
         with open(os.path.join(directory, f"paddle_{protocol}.pdparams"), "wb") as f:
             pickle.dump(arrays, f, protocol=protocol)
+    with open(os.path.join(directory, "paddle_tuples.pdparams"), "wb") as f:
+        pickle.dump({name: PaddleTensor(name, a) for name, a in arrays.items()}, f, protocol=5)
     save_file(expected, os.path.join(directory, "paddle.safetensors"))
 
 

@@ -15,6 +15,7 @@ static void test_fixtures(void **state)
 {
     assert_same_file(DATA_DIR "paddle_2.pdparams", DATA_DIR "paddle.safetensors");
     assert_same_file(DATA_DIR "paddle_4.pdparams", DATA_DIR "paddle.safetensors");
+    assert_same_file(DATA_DIR "paddle_tuples.pdparams", DATA_DIR "paddle.safetensors");
     ckpt *c = open_ok(DATA_DIR "paddle_4.pdparams");
     assert_string_equal(ckpt_format(c), "paddle");
     const ckpt_tensor *t = ckpt_find(c, "linear.weight"); /* column-major: a view, not a copy */

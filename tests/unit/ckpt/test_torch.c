@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "ckpt/checkpoint_write.h"
 
+#define BYTES(text) text, sizeof(text) - 1
+
 /* Zip records as a test wants them, lies included. */
 typedef struct member {
     const char *name, *data;
@@ -113,7 +115,6 @@ static const char *put_zip(const member *members, size_t n, bool zip64)
     return path;
 }
 
-#define BYTES(text) text, sizeof(text) - 1
 /* A pickled tensor; every number is the operand bytes of an opcode such as K\002. */
 #define TENSOR_OF(type, key, count, offset, size, stride)                                         \
     "ctorch._utils\n_rebuild_tensor_v2\n((U\007storagectorch\n" type "\n" key "U\003cpu" count    \
@@ -151,31 +152,85 @@ static void test_fixtures(void **state)
     }
 }
 
-/* 700 columns of a transposed matrix are gathered in more than one piece. */
+/* A transposed matrix of 700 columns, gathered in more than one piece, for every element size. */
 static void test_long_strided_rows(void **state)
 {
-    enum { ROWS = 700, COLUMNS = 3 };
-    float *data = mem_alloc(sizeof(float) * ROWS * COLUMNS),
-          *out = mem_alloc(sizeof(float) * ROWS * COLUMNS);
-    for (int i = 0; i < ROWS * COLUMNS; i++) data[i] = (float)i;
-    ckpt_tensor t = {.name = "t",
-                     .file = "f",
-                     .dtype = DTYPE_F32,
-                     .rank = 2,
-                     .shape = {COLUMNS, ROWS},
-                     .stride = {1, COLUMNS},
-                     .count = ROWS * COLUMNS,
-                     .data = data,
-                     .bytes = sizeof(float) * ROWS * COLUMNS};
-    assert_int_equal(ckpt_read_f32(&t, out, ROWS * COLUMNS, NULL), CLOZE_OK);
-    for (int k = 0; k < COLUMNS; k++)
-        for (int r = 0; r < ROWS; r++) assert_true(out[k * ROWS + r] == data[r * COLUMNS + k]);
-    memset(out, 0, t.bytes);
-    assert_int_equal(ckpt_read_raw(&t, out, t.bytes, NULL), CLOZE_OK);
-    for (int k = 0; k < COLUMNS; k++)
-        for (int r = 0; r < ROWS; r++) assert_true(out[k * ROWS + r] == data[r * COLUMNS + k]);
+    enum { ROWS = 700, COLUMNS = 3, N = ROWS * COLUMNS };
+    static const cloze_dtype dtypes[] = {DTYPE_U8, DTYPE_I16, DTYPE_I32, DTYPE_I64};
+    uint8_t *data = mem_alloc(8 * N), *out = mem_alloc(8 * N);
+    float *values_out = mem_alloc(sizeof(float) * N), *expected = mem_alloc(sizeof(float) * N);
+    for (int i = 0; i < 8 * N; i++) data[i] = (uint8_t)(i * 31 + i / 256);
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        size_t size = dtype_size(dtypes[d]);
+        ckpt_tensor t = {.name = "t", .file = "f", .dtype = dtypes[d], .rank = 2,
+                         .shape = {COLUMNS, ROWS}, .stride = {1, COLUMNS}, .count = N,
+                         .data = data, .bytes = size * N};
+        assert_int_equal(ckpt_read_raw(&t, out, t.bytes, NULL), CLOZE_OK);
+        assert_int_equal(ckpt_read_f32(&t, values_out, N, NULL), CLOZE_OK);
+        dtype_to_f32(expected, data, dtypes[d], N);
+        for (size_t k = 0; k < COLUMNS; k++) {
+            for (size_t r = 0; r < ROWS; r++) {
+                assert_memory_equal(out + (k * ROWS + r) * size, data + (r * COLUMNS + k) * size,
+                                    size);
+                assert_true(values_out[k * ROWS + r] == expected[r * COLUMNS + k]);
+            }
+        }
+    }
     mem_free(data);
     mem_free(out);
+    mem_free(values_out);
+    mem_free(expected);
+}
+
+#define LEGACY_HEAD                                                                               \
+    "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}."
+#define LEGACY_DICT(view)                                                                         \
+    "\x80\x02}U\001wctorch._utils\n_rebuild_tensor_v2\n((U\007storagectorch\nFloatStorage\n"         \
+    "U\0010U\003cpuK\002" view "tQK\000K\001\x85K\001\x85\x89)tRs."
+#define LEGACY_DATA "\002\000\000\000\000\000\000\000\000\000\x80\x3f\000\000\000\x40" /* 1, 2 */
+
+static void test_crafted_legacy(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+        float value;
+        const char *fragment; /* NULL: "w" is read and begins with value */
+    } rows[] = {
+        {BYTES(LEGACY_HEAD LEGACY_DICT("") "\x80\x02]U\0010a." LEGACY_DATA), 1, NULL},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("N") "\x80\x02]U\0010a." LEGACY_DATA), 1, NULL},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("U\0011K\001K\001\x87") "\x80\x02]U\0010a." LEGACY_DATA), 2,
+         NULL},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("U\0011NK\001\x87") "\x80\x02]U\0010a." LEGACY_DATA), 0,
+         "a storage view without an offset"},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("U\0011K\003K\001\x87") "\x80\x02]U\0010a." LEGACY_DATA), 0,
+         "a negative size"},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("U\0011K\002K\000\x87") "\x80\x02]U\0010a." LEGACY_DATA), 0,
+         "needs 4 bytes, but its storage has 0"},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("") "\x80\x02]." LEGACY_DATA), 0, "is not in the file"},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("") "\x80\x02N." LEGACY_DATA), 0, "no list of storages"},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("") "\x80\x02]U\0011a." LEGACY_DATA), 0, "does not match"},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("") "\x80\x02](U\0010U\0010e." LEGACY_DATA LEGACY_DATA), 0,
+         "does not match the tensors"},
+        {BYTES(LEGACY_HEAD LEGACY_DICT("") "\x80\x02]U\0010a.\003\000\000\000\000\000\000\000"), 0,
+         "a storage has 3 elements where 2 are wanted"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (rows[i].fragment) {
+            assert_refused(put_file("m.bin", rows[i].bytes, rows[i].n), rows[i].fragment);
+            continue;
+        }
+        ckpt *c;
+        cloze_error err;
+        if (ckpt_open_memory(rows[i].bytes, rows[i].n, "memory", &c, &err) != CLOZE_OK)
+            fail_msg("%s", err.message);
+        float value;
+        assert_int_equal(ckpt_read_f32(ckpt_find(c, "w"), &value, 1, NULL), CLOZE_OK);
+        assert_true(value == rows[i].value);
+        assert_false(ckpt_find(c, "w")->mapped); /* constants of this program */
+        ckpt_advise_dontneed(ckpt_find(c, "w"));
+        ckpt_close(c);
+    }
 }
 
 /* The tensor "w" holds 0..5 in the shape (2,3). */
@@ -358,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixtures),
         cmocka_unit_test(test_long_strided_rows),
+        cmocka_unit_test_setup_teardown(test_crafted_legacy, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_crafted_zips, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_big_endian, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_nested, test_setup, test_teardown),
