@@ -185,7 +185,7 @@ static void test_long_strided_rows(void **state)
 #define LEGACY_HEAD                                                                               \
     "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}."
 #define LEGACY_DICT(view)                                                                         \
-    "\x80\x02}U\001wctorch._utils\n_rebuild_tensor_v2\n((U\007storagectorch\nFloatStorage\n"         \
+    "\x80\x02}U\001wctorch._utils\n_rebuild_tensor_v2\n((U\007storagectorch\nFloatStorage\n"       \
     "U\0010U\003cpuK\002" view "tQK\000K\001\x85K\001\x85\x89)tRs."
 #define LEGACY_DATA "\002\000\000\000\000\000\000\000\000\000\x80\x3f\000\000\000\x40" /* 1, 2 */
 
