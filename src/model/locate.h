@@ -6,10 +6,12 @@
 
 /*
  * The directory of a model: name itself when it is a directory; else, with a config.json in it,
+ *
  *   $CLOZE_MODELS/NAME, ./models/NAME, models/NAME beside the program or above it,
- *   the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub: any
- * organisation), the Paddle cache (~/.paddlenlp/models/NAME). ERR_MODEL says which files to put
- * where. *out is a heap string (mem_free).
+ *   the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub: any owner),
+ *   the Paddle cache (~/.paddlenlp/models/NAME).
+ *
+ * ERR_MODEL says which files to put where. *out is a heap string (mem_free).
  */
 cloze_status model_locate(const char *name, char **out, cloze_error *err);
 

@@ -84,6 +84,8 @@ cloze_status dataset_stream_open(const char *path, const dataset_options *opts,
 /* *out is borrowed until the next call. *done = true at the end of the file, *out untouched. */
 cloze_status dataset_stream_next(dataset_stream *stream, example *out, bool *done,
                                  cloze_error *err);
+/* As line_reader_ready: whether there is input at once, waiting up to timeout_ms. */
+bool dataset_stream_ready(const dataset_stream *stream, int timeout_ms);
 void dataset_stream_close(dataset_stream *stream); /* NULL is accepted */
 
 /* The files of a data directory: train, dev, test, data (unlabelled), label, each with .txt, .tsv,

@@ -50,6 +50,10 @@ cloze_status dataset_stream_next(dataset_stream *stream, example *out, bool *don
     return CLOZE_OK;
 }
 
+bool dataset_stream_ready(const dataset_stream *stream, int timeout_ms) {
+    return line_reader_ready(&stream->reader.lines, timeout_ms);
+}
+
 void dataset_stream_close(dataset_stream *stream) {
     if (!stream) return;
     record_reader_close(&stream->reader);

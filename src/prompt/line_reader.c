@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,6 +151,14 @@ cloze_status line_reader_next(line_reader *r, const char **line, size_t *n, cloz
     *line = text;
     *n = length;
     return CLOZE_OK;
+}
+
+bool line_reader_ready(const line_reader *r, int timeout_ms) {
+    if (r->memory || r->at_end) return true;
+    if (memchr(r->buffer + r->begin, '\n', r->end - r->begin)) return true;
+    struct pollfd source = {.fd = r->fd, .events = POLLIN};
+    int n = poll(&source, 1, timeout_ms);
+    return n > 0 || (n < 0 && errno != EINTR);
 }
 
 cloze_status line_reader_peek(line_reader *r, const char **line, size_t *n, cloze_error *err) {

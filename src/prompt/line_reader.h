@@ -36,6 +36,9 @@ void line_reader_close(line_reader *r); /* zeroed storage is accepted */
 /* The next line without its end; borrowed until the next call, not NUL-terminated. *line NULL at
  * the end of the source. */
 cloze_status line_reader_next(line_reader *r, const char **line, size_t *n, cloze_error *err);
+/* Whether line_reader_next has something to look at at once, waiting up to timeout_ms for it; false
+ * too when a signal came meanwhile. */
+bool line_reader_ready(const line_reader *r, int timeout_ms);
 /* The first line from here on that is not blank, unchecked and without using it up; borrowed until
  * the next call; *line NULL when there is none. */
 cloze_status line_reader_peek(line_reader *r, const char **line, size_t *n, cloze_error *err);

@@ -1,7 +1,9 @@
 /*
  * Run directories and checkpoints: writing a classifier and opening it again. Besides Hugging
- * Face's model and tokenizer files they hold classifier.json          method, verbalizer, lengths,
- * fields: what the other files do not say template_config.json     PaddleNLP's form (prompt method)
+ * Face's model and tokenizer files they hold
+ *
+ *   classifier.json          method, verbalizer, lengths, fields: what the other files do not say
+ *   template_config.json     PaddleNLP's form (prompt method)
  *   verbalizer_config.json   {label: [words]}
  *   prompt.safetensors       "verbalizer.weight" (C,H) of a soft verbalizer
  */

@@ -2,8 +2,6 @@
 #ifndef CLOZE_TRAIN_PREDICTOR_H
 #define CLOZE_TRAIN_PREDICTOR_H
 
-#include <stdio.h>
-
 #include "train/metrics.h"
 #include "train/options.h"
 #include "train/session.h"
@@ -26,9 +24,10 @@ void prediction_set_deinit(prediction_set *p);
 void prediction_write(buf *out, const example *ex, const label_set *labels, const float *logits,
                       bool json);
 
-/* The predict command: one output line for each input line, in order, in constant memory. Writes to
- * `out`. */
-cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, FILE *out,
-                            cloze_error *err);
+/* The predict command: one output line for each input line, in order, in constant memory. `write`
+ * gets whole lines; non-zero from it ends the call with ERR_IO. --output is the caller's business.
+ */
+cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, cloze_write write,
+                            void *write_user, cloze_error *err);
 
 #endif

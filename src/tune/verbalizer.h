@@ -2,12 +2,13 @@
  * Verbalizers: from the hidden states at the mask positions to label scores.
  *
  * soft    a linear layer (C,H) over the transformed mask states replaces the vocabulary matrix
- * (WARP, Hambardzumyan et al. 2021; PaddleNLP's SoftVerbalizer). Row l starts at the mean of the
- *         embeddings of the tokens of label l's first word. Several masks: scores are averaged.
+ *         (WARP, Hambardzumyan et al. 2021; PaddleNLP's SoftVerbalizer). Row l starts at the mean
+ *         of the embeddings of the tokens of label l's first word. Several masks: scores are
+ *         averaged.
  * manual  score(l) = mean over l's words of the mean over the word's tokens of log p(token | its
- * mask), with as many masks as the word has tokens. Words of one length share a view of the input;
- *         where all words have one length the denominator of p cancels between labels, so only the
- *         label words' rows of the vocabulary matrix are used.
+ *         mask), with as many masks as the word has tokens. Words of one length share a view of
+ *         the input; where all words have one length the denominator of p cancels between labels,
+ *         so only the label words' rows of the vocabulary matrix are used.
  */
 #ifndef CLOZE_TUNE_VERBALIZER_H
 #define CLOZE_TUNE_VERBALIZER_H
