@@ -57,7 +57,8 @@ static cloze_status forget_rare(ngram_table *t, cloze_error *err) {
     size_t keep = t->n_slots;
     for (; keep > t->n_slots / 3; least++) {
         keep = 0;
-        for (size_t i = 0; i < t->n_slots; i++) keep += t->slots[i].key && t->slots[i].count >= least;
+        for (size_t i = 0; i < t->n_slots; i++)
+            keep += t->slots[i].key && t->slots[i].count >= least;
     }
     CLOZE_TRY(ngram_table_init(&fresh, t->n_slots, err));
     for (size_t i = 0; i < t->n_slots; i++) {
@@ -189,13 +190,15 @@ cloze_status segmenter_write(const segmenter *s, const char *path, cloze_error *
         buf_printf(&b, "\t%u\n", all[i].count);
     }
     mem_free(all);
-    cloze_status status = buf_ok(&b) ? file_write_atomic(path, b.data ? b.data : "", b.len, err)
-                                     : error_set(err, CLOZE_ERR_MEMORY, "out of memory writing %s", path);
+    cloze_status status = buf_ok(&b)
+                              ? file_write_atomic(path, b.data ? b.data : "", b.len, err)
+                              : error_set(err, CLOZE_ERR_MEMORY, "out of memory writing %s", path);
     buf_deinit(&b);
     return status;
 }
 
-static cloze_status read_line(segmenter *s, const char *line, size_t n, const char *path, int64_t number, cloze_error *err) {
+static cloze_status read_line(segmenter *s, const char *line, size_t n, const char *path,
+                              int64_t number, cloze_error *err) {
     const char *tab = memchr(line, '\t', n);
     const uint8_t *p = (const uint8_t *)line;
     uint32_t cps[SEGMENT_MAX_CHARS];
@@ -209,7 +212,9 @@ static cloze_status read_line(segmenter *s, const char *line, size_t n, const ch
         if (ok) cps[chars++] = cp;
     }
     if (!ok || chars == 0)
-        CLOZE_FAIL(err, MODEL, "%s:%lld: not a word of 1 to 4 Chinese characters, a tab and a count", path, (long long)number);
+        CLOZE_FAIL(err, MODEL,
+                   "%s:%lld: not a word of 1 to 4 Chinese characters, a tab and a count", path,
+                   (long long)number);
     return ngram_table_add(&s->words, segment_key(cps, chars), (uint32_t)count, err);
 }
 

@@ -29,7 +29,8 @@ typedef struct segment_train_options {
 
 /* Counts text fed to it. Memory is bounded: when its tables fill up, the rarest n-grams go. */
 typedef struct segment_trainer segment_trainer;
-cloze_status segment_trainer_create(const segment_train_options *o, segment_trainer **out, cloze_error *err);
+cloze_status segment_trainer_create(const segment_train_options *o, segment_trainer **out,
+                                    cloze_error *err);
 cloze_status segment_trainer_feed(segment_trainer *t, const char *text, size_t n, cloze_error *err);
 cloze_status segment_trainer_finish(segment_trainer *t, segmenter **out, cloze_error *err);
 void segment_trainer_destroy(segment_trainer *t); /* NULL is accepted */

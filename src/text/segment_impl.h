@@ -33,7 +33,8 @@ void ngram_table_deinit(ngram_table *t);
 const ngram *ngram_table_find(const ngram_table *t, uint64_t key); /* NULL: not there */
 uint32_t ngram_table_get(const ngram_table *t, uint64_t key);
 cloze_status ngram_table_add(ngram_table *t, uint64_t key, uint32_t count, cloze_error *err);
-ngram *ngram_table_sorted(const ngram_table *t); /* (count) by falling count; mem_free; NULL: no memory */
+ngram *
+ngram_table_sorted(const ngram_table *t); /* (count) by falling count; mem_free; NULL: no memory */
 
 cloze_status segmenter_create(size_t n_words, segmenter **out, cloze_error *err);
 void segmenter_update_total(segmenter *s);

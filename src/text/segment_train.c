@@ -11,8 +11,8 @@
 #include "text/segment_impl.h"
 #include "text/unicode.h"
 
-#define SLOTS ((size_t)1 << 23)          /* of each table: 128 MB */
-#define SAMPLE_BYTES ((size_t)8 << 20)   /* text that is segmented again */
+#define SLOTS ((size_t)1 << 23)        /* of each table: 128 MB */
+#define SAMPLE_BYTES ((size_t)8 << 20) /* text that is segmented again */
 #define ROUNDS 2
 
 struct segment_trainer {
@@ -35,7 +35,8 @@ void segment_trainer_destroy(segment_trainer *t) {
     mem_free(t);
 }
 
-cloze_status segment_trainer_create(const segment_train_options *o, segment_trainer **out, cloze_error *err) {
+cloze_status segment_trainer_create(const segment_train_options *o, segment_trainer **out,
+                                    cloze_error *err) {
     segment_trainer *t;
     *out = NULL;
     MEM_NEW(err, t, 1);
@@ -70,7 +71,8 @@ static cloze_status count_run(segment_trainer *t, const uint32_t *cps, int n, cl
     return CLOZE_OK;
 }
 
-cloze_status segment_trainer_feed(segment_trainer *t, const char *text, size_t n, cloze_error *err) {
+cloze_status segment_trainer_feed(segment_trainer *t, const char *text, size_t n,
+                                  cloze_error *err) {
     const uint8_t *p = (const uint8_t *)text, *end = p + n;
     uint32_t cps[SEGMENT_RUN];
     int run = 0;
@@ -97,7 +99,8 @@ static double cohesion(const segment_trainer *t, uint64_t key, int n, uint32_t c
     double least = INFINITY, log_p = log((double)count / t->n_chars);
     for (int left = 1; left < n; left++) {
         int bits = 16 * (n - left);
-        double pmi = log_p - log(probability(t, key >> bits, left)) - log(probability(t, key & ((1ull << bits) - 1), n - left));
+        double pmi = log_p - log(probability(t, key >> bits, left)) -
+                     log(probability(t, key & ((1ull << bits) - 1), n - left));
         if (pmi < least) least = pmi;
     }
     return least;
@@ -110,7 +113,8 @@ static cloze_status company_count(company *c, const segment_trainer *t, int n, c
     uint64_t low = n == 4 ? ~0ull : (1ull << (16 * n)) - 1;
     for (size_t i = 0; i < longer->n_slots; i++) {
         if (!longer->slots[i].key) continue;
-        uint64_t keys[2] = {longer->slots[i].key >> 16, longer->slots[i].key & low}; /* neighbour right, left */
+        uint64_t keys[2] = {longer->slots[i].key >> 16,
+                            longer->slots[i].key & low}; /* neighbour right, left */
         double x = longer->slots[i].count;
         for (int side = 0; side < 2; side++) {
             const ngram *s = ngram_table_find(c->table, keys[side]);
@@ -150,7 +154,8 @@ static cloze_status add_words(segment_trainer *t, int n, segmenter *s, cloze_err
 
 /* ---- counts by segmenting ---- */
 
-static cloze_status count_words(const segmenter *old, const uint32_t *cps, int n, segmenter *fresh, cloze_error *err) {
+static cloze_status count_words(const segmenter *old, const uint32_t *cps, int n, segmenter *fresh,
+                                cloze_error *err) {
     uint8_t starts[SEGMENT_RUN];
     segment_run(old, cps, n, starts);
     for (int i = 0; i < n;) {
@@ -192,9 +197,11 @@ static cloze_status keep_most_frequent(const segment_trainer *t, segmenter **s, 
     segmenter *kept;
     ngram *all = ngram_table_sorted(&(*s)->words);
     if (!all) CLOZE_FAIL(err, MEMORY, "out of memory for the word list");
-    size_t n = (*s)->words.count < (size_t)t->o.max_words ? (*s)->words.count : (size_t)t->o.max_words;
+    size_t n =
+        (*s)->words.count < (size_t)t->o.max_words ? (*s)->words.count : (size_t)t->o.max_words;
     cloze_status status = segmenter_create(n, &kept, err);
-    for (size_t i = 0; i < n && status == CLOZE_OK; i++) status = ngram_table_add(&kept->words, all[i].key, all[i].count, err);
+    for (size_t i = 0; i < n && status == CLOZE_OK; i++)
+        status = ngram_table_add(&kept->words, all[i].key, all[i].count, err);
     mem_free(all);
     if (status != CLOZE_OK) return status;
     segmenter_destroy(*s);
@@ -205,7 +212,9 @@ static cloze_status keep_most_frequent(const segment_trainer *t, segmenter **s, 
 static cloze_status learn(segment_trainer *t, segmenter **s, cloze_error *err) {
     const ngram_table *single = &t->grams[0];
     for (size_t i = 0; i < single->n_slots; i++)
-        if (single->slots[i].key) CLOZE_TRY(ngram_table_add(&(*s)->words, single->slots[i].key, single->slots[i].count, err));
+        if (single->slots[i].key)
+            CLOZE_TRY(
+                ngram_table_add(&(*s)->words, single->slots[i].key, single->slots[i].count, err));
     for (int n = 2; n <= SEGMENT_MAX_CHARS; n++) CLOZE_TRY(add_words(t, n, *s, err));
     for (int round = 0; round < ROUNDS; round++) CLOZE_TRY(recount(t, s, err));
     return keep_most_frequent(t, s, err);
