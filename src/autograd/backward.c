@@ -54,14 +54,17 @@ void tape_retain_grad(tape *t, var *v) {
 tensor *tape_grad(tape *t, var *v, bool *accumulate) {
     if (t->status != CLOZE_OK) return NULL;
     if (v->consumed) {
-        tape_fail(t, CLOZE_ERR_INTERNAL, "a gradient reaches a (%lld, %lld) value that backward has passed already",
+        tape_fail(t, CLOZE_ERR_INTERNAL,
+                  "a gradient reaches a (%lld, %lld) value that backward has passed already",
                   (long long)v->t.rows, (long long)v->t.cols);
         return NULL;
     }
     *accumulate = v->grad.data != NULL;
     if (v->source && v->grad.data) param_touch_all(v->source);
     if (v->grad.data) return &v->grad;
-    return tape_new_tensor(t, v->t.rows, v->t.cols, v->t.dtype, &v->grad, &v->grad_buffer) ? &v->grad : NULL;
+    return tape_new_tensor(t, v->t.rows, v->t.cols, v->t.dtype, &v->grad, &v->grad_buffer)
+               ? &v->grad
+               : NULL;
 }
 
 tensor *tape_grad_zeroed(tape *t, var *v) {
@@ -147,7 +150,8 @@ static bool root_seed(tape *t, var *root, float seed) {
     return tape_grad_add(t, root, 1.0f, &start);
 }
 
-cloze_status tape_backward(tape *t, var *const roots[], const float *seeds, int n_roots, cloze_error *err) {
+cloze_status tape_backward(tape *t, var *const roots[], const float *seeds, int n_roots,
+                           cloze_error *err) {
     if (t->status == CLOZE_OK && !t->with_grad)
         tape_fail(t, CLOZE_ERR_INTERNAL, "backward in a step that was begun without gradients");
     bool ok = t->status == CLOZE_OK;
@@ -163,7 +167,7 @@ typedef struct checkpoint_node {
     tape_block block;
     void *ctx;
     var *x;
-    tensor t, low; /* of x, as they were */
+    tensor t, low;        /* of x, as they were */
     const row_keys *keys; /* of the batch, then */
 } checkpoint_node;
 
@@ -174,8 +178,8 @@ static void grad_move(var *from, var *to) {
     from->grad_buffer = NULL;
 }
 
-/* Records block(x) again on a list of its own and sweeps it. The copy of x takes x's gradient along,
- * so that contributions are added in the order that they have without a checkpoint. */
+/* Records block(x) again on a list of its own and sweeps it. The copy of x takes x's gradient
+ * along, so that contributions are added in the order that they have without a checkpoint. */
 static bool checkpoint_backward(tape *t, node *base) {
     checkpoint_node *n = (checkpoint_node *)base;
     tape_scope_begin(t);
@@ -201,8 +205,10 @@ static bool checkpoint_backward(tape *t, node *base) {
     var *y = n->block(t, n->ctx, x);
     bool ok = tape_use(t, y, "tape_checkpoint");
     if (ok && y->requires_grad) {
-        if (base->out->retain_grad) ok = tape_grad_add(t, y, 1.0f, &base->out->grad);
-        else grad_move(base->out, y);
+        if (base->out->retain_grad)
+            ok = tape_grad_add(t, y, 1.0f, &base->out->grad);
+        else
+            grad_move(base->out, y);
         ok = ok && run_nodes(t);
     }
     t->nodes = outer;

@@ -40,7 +40,7 @@ struct row_keys {
     const uint64_t *host;   /* (n) */
     const uint64_t *device; /* (n) */
     int64_t n;
-    const row_keys *batch;  /* the packed keys that they were taken from; themselves for those */
+    const row_keys *batch; /* the packed keys that they were taken from; themselves for those */
 };
 
 typedef struct tape_scope {
@@ -58,12 +58,12 @@ struct tape {
     const backend *be;
     backend_device *dev;
     cloze_dtype compute;
-    arena arena;         /* vars, nodes, host copies */
-    pool pool;           /* activations, gradients, uploads */
-    char *step_data;     /* what is left of the current piece of step memory */
+    arena arena;     /* vars, nodes, host copies */
+    pool pool;       /* activations, gradients, uploads */
+    char *step_data; /* what is left of the current piece of step memory */
     size_t step_left;
     bool with_grad;
-    bool recording;      /* with_grad, and not inside a checkpoint's first run */
+    bool recording; /* with_grad, and not inside a checkpoint's first run */
     uint64_t dropout_key;
     const row_keys *keys; /* of the packed batch; NULL = no dropout */
     node *nodes;          /* newest first */
@@ -75,7 +75,8 @@ struct tape {
 
 /* Notes a failed status (t->error holds the message); true when it is OK. */
 bool tape_check(tape *t, cloze_status status);
-#define TAPE_RUN(t, kernel, ...) tape_check((t), (t)->be->kernel((t)->dev, __VA_ARGS__, &(t)->error))
+#define TAPE_RUN(t, kernel, ...)                                                                   \
+    tape_check((t), (t)->be->kernel((t)->dev, __VA_ARGS__, &(t)->error))
 
 /* v can be read by op: it is there and its scope has not ended. */
 bool tape_use(tape *t, const var *v, const char *op);
@@ -92,7 +93,8 @@ var *tape_new_view(tape *t);
 /* A var with its own memory, rows_round_up(rows) rows of it. */
 var *tape_new_var(tape *t, int64_t rows, int64_t cols, cloze_dtype dtype);
 /* A tensor of the same kind that is no var; the caller ends *buffer with tape_drop. */
-bool tape_new_tensor(tape *t, int64_t rows, int64_t cols, cloze_dtype dtype, tensor *out, tape_buffer **buffer);
+bool tape_new_tensor(tape *t, int64_t rows, int64_t cols, cloze_dtype dtype, tensor *out,
+                     tape_buffer **buffer);
 void tape_drop(tape *t, tape_buffer *buffer);
 bool tape_zero(tape *t, const tensor *dense);
 
@@ -145,10 +147,10 @@ bool tape_keys_make(tape *t, const uint64_t *host, int64_t n, const row_keys **o
 /* Products of a linear's backward: from dy (N,M) to dx, dw and dbias. x is read only for dw. */
 typedef struct linear_grads {
     weight *w;
-    const tensor *x;    /* (N,K), or NULL when dw is */
+    const tensor *x;     /* (N,K), or NULL when dw is */
     cloze_dtype operand; /* dtype of the forward's operand: dy is cast to it */
-    var *x_var;         /* gets dx when it requires a gradient */
-    tensor *dw, *dbias; /* NULL: frozen */
+    var *x_var;          /* gets dx when it requires a gradient */
+    tensor *dw, *dbias;  /* NULL: frozen */
 } linear_grads;
 bool tape_linear_grads(tape *t, const linear_grads *g, const tensor *dy);
 

@@ -7,11 +7,13 @@ bool tape_operand(tape *t, var *x, tensor *out, tape_buffer **buffer) {
     *buffer = x->t_buffer;
     if (t->compute == DTYPE_F32) {
         /* Only a bf16 constant can get here; products of f32 mode are f32. */
-        return x->t.dtype == DTYPE_F32 || tape_fail(t, CLOZE_ERR_INTERNAL, "a bf16 value in a step that computes in f32");
+        return x->t.dtype == DTYPE_F32 ||
+               tape_fail(t, CLOZE_ERR_INTERNAL, "a bf16 value in a step that computes in f32");
     }
     if (x->t.dtype == DTYPE_BF16) return true;
     if (!x->low.data) {
-        if (!tape_new_tensor(t, x->t.rows, x->t.cols, DTYPE_BF16, &x->low, &x->low_buffer)) return false;
+        if (!tape_new_tensor(t, x->t.rows, x->t.cols, DTYPE_BF16, &x->low, &x->low_buffer))
+            return false;
         if (!TAPE_RUN(t, axpy, 1.0f, &x->t, false, &x->low)) return false;
     }
     *out = x->low;
@@ -55,8 +57,10 @@ bool tape_keys(tape *t, const var *v, const row_keys **out) {
     if (!t->keys) return true;
     /* Keys that came with the rows, unless the batch's were replaced by as many since. */
     bool fits = v->t.rows == t->keys->n;
-    if (v->keys && (v->keys->batch == t->keys || !fits)) *out = v->keys;
-    else if (fits) *out = t->keys;
+    if (v->keys && (v->keys->batch == t->keys || !fits))
+        *out = v->keys;
+    else if (fits)
+        *out = t->keys;
     if (*out) return true;
     /* Rows of no example (parameters, constants): numbered. */
     uint64_t *host = tape_host_alloc(t, (size_t)v->t.rows * sizeof *host);

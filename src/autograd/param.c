@@ -12,25 +12,34 @@
 #include "base/mem.h"
 
 #define ALIGN_FLOATS ((int64_t)(MEM_ALIGN / sizeof(float)))
-#define DECAY_CHUNK ((int64_t)16384) /* numbers of unseen rows that decay in one call */
+#define ZERO_CHUNK ((int64_t)1 << 18) /* numbers that one thread clears at a time */
+#define DECAY_CHUNK ((int64_t)16384)  /* numbers of unseen rows that decay in one call */
 
 struct param_block {
-    param **params;    /* (n) in block order: the first n_dense are not row-lazy */
-    int64_t *offsets;  /* (n) where each begins in the arrays */
+    param **params;   /* (n) in block order: the first n_dense are not row-lazy */
+    int64_t *offsets; /* (n) where each begins in the arrays */
     int n, n_dense;
-    int64_t total;     /* numbers in each array, padding included */
-    int64_t count;     /* numbers that belong to parameters */
-    float *values, *grads, *m, *v; /* (total) each; pages of grads, m and v come as they are touched */
+    int64_t total; /* numbers in each array, padding included */
+    int64_t count; /* numbers that belong to parameters */
+    float *values, *grads, *m,
+        *v;             /* (total) each; pages of grads, m and v come as they are touched */
     uint8_t *row_state; /* of all row-lazy parameters */
     float *zeros;       /* (3, DECAY_CHUNK): gradient and moments of rows never seen */
 };
+
+/* Where the row-lazy parameters begin. */
+static int64_t dense_total(const param_block *b) {
+    return b->n_dense < b->n ? b->offsets[b->n_dense] : b->total;
+}
 
 static int64_t param_size(const param *p) { return p->w.t.rows * p->w.t.cols; }
 
 /* ---- creation ---- */
 
 /* Sort key: dense before lazy, then equal optimizer settings together. */
-static int param_kind(const param *p) { return (p->row_lazy ? 4 : 0) + (int)p->group * 2 + (p->no_decay ? 1 : 0); }
+static int param_kind(const param *p) {
+    return (p->row_lazy ? 4 : 0) + (int)p->group * 2 + (p->no_decay ? 1 : 0);
+}
 
 static cloze_status check_param(const param *p, cloze_error *err) {
     const char *name = p->name ? p->name : "a parameter";
@@ -62,9 +71,12 @@ static cloze_status map_arrays(param_block *b, cloze_error *err) {
     for (int i = 0; i < 4; i++) {
         *arrays[i] = mem_map_zero(bytes);
         if (!*arrays[i])
-            CLOZE_FAIL(err, MEMORY, "out of memory for %lld trainable numbers (4 x %zu MB)", (long long)b->count,
-                       bytes >> 20);
+            CLOZE_FAIL(err, MEMORY, "out of memory for %lld trainable numbers (4 x %zu MB)",
+                       (long long)b->count, bytes >> 20);
     }
+    size_t dense_bytes = (size_t)dense_total(b) * sizeof(float);
+    for (int i = 1; i < 4; i++)
+        mem_map_sparse((char *)*arrays[i] + dense_bytes, bytes - dense_bytes);
     int64_t lazy_rows = 0;
     for (int i = b->n_dense; i < b->n; i++) lazy_rows += b->params[i]->w.t.rows;
     MEM_NEW(err, b->row_state, lazy_rows + 1);
@@ -79,7 +91,8 @@ static void adopt_param(param_block *b, int i, uint8_t *row_state) {
     int64_t rows = from->rows, cols = from->cols;
     float *value = b->values + b->offsets[i];
     for (int64_t r = 0; r < rows; r++) {
-        const char *row = (const char *)from->data + (size_t)(r * from->ld) * dtype_size(from->dtype);
+        const char *row =
+            (const char *)from->data + (size_t)(r * from->ld) * dtype_size(from->dtype);
         dtype_to_f32(value + r * cols, row, from->dtype, (size_t)cols);
     }
     mem_free(p->owned);
@@ -99,7 +112,8 @@ cloze_status param_block_create(param *const params[], int n, param_block **out,
         if (params[i]->requires_grad) CLOZE_TRY(check_param(params[i], err));
         for (int j = 0; j < i; j++)
             if (params[j] == params[i])
-                CLOZE_FAIL(err, INTERNAL, "%s is listed twice", params[i]->name ? params[i]->name : "a parameter");
+                CLOZE_FAIL(err, INTERNAL, "%s is listed twice",
+                           params[i]->name ? params[i]->name : "a parameter");
     }
     param_block *b;
     MEM_NEW(err, b, 1);
@@ -175,10 +189,12 @@ static int64_t run_end(const param *p, int64_t begin, uint8_t bit) {
 
 /* ---- gradients ---- */
 
-static int64_t dense_total(const param_block *b) { return b->n_dense < b->n ? b->offsets[b->n_dense] : b->total; }
-
 void param_block_zero_grad(param_block *b) {
-    memset(b->grads, 0, (size_t)dense_total(b) * sizeof(float));
+    int64_t n = dense_total(b);
+    float *grads = b->grads;
+#pragma omp parallel for schedule(static) if (n > ZERO_CHUNK)
+    for (int64_t at = 0; at < n; at += ZERO_CHUNK)
+        memset(grads + at, 0, (size_t)(n - at < ZERO_CHUNK ? n - at : ZERO_CHUNK) * sizeof *grads);
     for (int i = b->n_dense; i < b->n; i++) {
         param *p = b->params[i];
         int64_t cols = p->w.t.cols;
@@ -199,21 +215,24 @@ static bool takes_part(const param *p) { return p->requires_grad; }
 static int dense_run_end(const param_block *b, int first) {
     const param *p = b->params[first];
     int end = first + 1;
-    while (end < b->n_dense && b->params[end]->group == p->group && b->params[end]->no_decay == p->no_decay &&
-           takes_part(b->params[end]) == takes_part(p))
+    while (end < b->n_dense && b->params[end]->group == p->group &&
+           b->params[end]->no_decay == p->no_decay && takes_part(b->params[end]) == takes_part(p))
         end++;
     return end;
 }
 
-static int64_t param_end(const param_block *b, int i) { return i < b->n ? b->offsets[i] : b->total; }
+static int64_t param_end(const param_block *b, int i) {
+    return i < b->n ? b->offsets[i] : b->total;
+}
 
-cloze_status param_block_grad_norm(param_block *b, const backend *be, backend_device *dev, double *out,
-                                   cloze_error *err) {
+cloze_status param_block_grad_norm(param_block *b, const backend *be, backend_device *dev,
+                                   double *out, cloze_error *err) {
     double sum = 0.0, part;
     for (int i = 0, end; i < b->n_dense; i = end) {
         end = dense_run_end(b, i);
         if (!takes_part(b->params[i])) continue;
-        CLOZE_TRY(be->sum_squares(dev, b->grads + b->offsets[i], param_end(b, end) - b->offsets[i], &part, err));
+        CLOZE_TRY(be->sum_squares(dev, b->grads + b->offsets[i], param_end(b, end) - b->offsets[i],
+                                  &part, err));
         sum += part;
     }
     for (int i = b->n_dense; i < b->n; i++) {
@@ -235,13 +254,13 @@ cloze_status param_block_grad_norm(param_block *b, const backend *be, backend_de
 
 /* Decay of rows never seen: their gradient and moments are zero, so scratch zeros stand for them
  * and their pages stay untouched. */
-static cloze_status decay_unseen(param_block *b, const backend *be, backend_device *dev, const adamw_spec *spec,
-                                 float *w, int64_t n, cloze_error *err) {
+static cloze_status decay_unseen(param_block *b, const backend *be, backend_device *dev,
+                                 const adamw_spec *spec, float *w, int64_t n, cloze_error *err) {
     if (spec->weight_decay == 0.0f) return CLOZE_OK;
     for (int64_t at = 0; at < n; at += DECAY_CHUNK) {
         int64_t piece = n - at < DECAY_CHUNK ? n - at : DECAY_CHUNK;
-        CLOZE_TRY(be->adamw(dev, spec, piece, b->zeros, w + at, b->zeros + DECAY_CHUNK, b->zeros + 2 * DECAY_CHUNK,
-                            err));
+        CLOZE_TRY(be->adamw(dev, spec, piece, b->zeros, w + at, b->zeros + DECAY_CHUNK,
+                            b->zeros + 2 * DECAY_CHUNK, err));
     }
     return CLOZE_OK;
 }
@@ -275,7 +294,8 @@ cloze_status param_block_adamw(param_block *b, const backend *be, backend_device
             CLOZE_TRY(adamw_rows(b, p, be, dev, &spec, err));
         } else {
             int64_t at = b->offsets[i], n = param_end(b, end) - at;
-            CLOZE_TRY(be->adamw(dev, &spec, n, b->grads + at, b->values + at, b->m + at, b->v + at, err));
+            CLOZE_TRY(
+                be->adamw(dev, &spec, n, b->grads + at, b->values + at, b->m + at, b->v + at, err));
         }
         for (int k = i; k < end; k++) b->params[k]->w.version++;
     }

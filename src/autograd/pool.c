@@ -2,6 +2,13 @@
 #include "autograd/pool.h"
 
 #if defined(__SANITIZE_ADDRESS__)
+#define POOL_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POOL_ASAN 1
+#endif
+#endif
+#ifdef POOL_ASAN
 #include <sanitizer/asan_interface.h>
 #define POOL_POISON(data, bytes) ASAN_POISON_MEMORY_REGION(data, bytes)
 #define POOL_UNPOISON(data, bytes) ASAN_UNPOISON_MEMORY_REGION(data, bytes)
@@ -48,15 +55,19 @@ static void free_list_add(pool *p, tape_buffer *b) {
 }
 
 static void free_list_remove(pool *p, tape_buffer *b) {
-    if (b->free_prev) b->free_prev->free_next = b->free_next;
-    else p->free_list = b->free_next;
+    if (b->free_prev)
+        b->free_prev->free_next = b->free_next;
+    else
+        p->free_list = b->free_next;
     if (b->free_next) b->free_next->free_prev = b->free_prev;
 }
 
 static tape_buffer *buffer_new(pool *p, pool_slab *slab, char *data, size_t bytes) {
     tape_buffer *b = p->spares;
-    if (b) p->spares = b->after;
-    else b = arena_alloc(p->meta, sizeof *b);
+    if (b)
+        p->spares = b->after;
+    else
+        b = arena_alloc(p->meta, sizeof *b);
     if (b) *b = (tape_buffer){.data = data, .bytes = bytes, .slab = slab};
     return b;
 }
@@ -113,7 +124,8 @@ cloze_status pool_acquire(pool *p, size_t bytes, tape_buffer **out, cloze_error 
     if (bytes == 0) bytes = MEM_ALIGN;
     tape_buffer *b = best_fit(p, bytes);
     if (!b) {
-        size_t grown = bytes > p->held / SLAB_GROWTH ? bytes : p->held / SLAB_GROWTH / MEM_ALIGN * MEM_ALIGN;
+        size_t grown =
+            bytes > p->held / SLAB_GROWTH ? bytes : p->held / SLAB_GROWTH / MEM_ALIGN * MEM_ALIGN;
         CLOZE_TRY(slab_add(p, grown > SLAB_MIN_BYTES ? grown : SLAB_MIN_BYTES, err));
         b = best_fit(p, bytes);
     }

@@ -20,14 +20,14 @@ typedef struct tape_buffer {
     size_t bytes;
     int64_t refs;
     pool_slab *slab;
-    struct tape_buffer *before, *after;         /* neighbours in the slab */
-    struct tape_buffer *free_prev, *free_next;  /* in the pool's free list, while refs == 0 */
+    struct tape_buffer *before, *after;        /* neighbours in the slab */
+    struct tape_buffer *free_prev, *free_next; /* in the pool's free list, while refs == 0 */
 } tape_buffer;
 
 typedef struct pool {
     const backend *be;
     backend_device *dev;
-    arena *meta;            /* borrowed: tape_buffer structs, forgotten with the step */
+    arena *meta; /* borrowed: tape_buffer structs, forgotten with the step */
     pool_slab *slabs;
     tape_buffer *free_list; /* pieces with refs == 0 */
     tape_buffer *spares;    /* structs without a piece, linked by after */

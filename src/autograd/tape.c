@@ -16,7 +16,8 @@
 cloze_status tape_create(const tape_options *options, tape **out, cloze_error *err) {
     *out = NULL;
     if (options->compute_dtype != DTYPE_F32 && options->compute_dtype != DTYPE_BF16)
-        CLOZE_FAIL(err, USAGE, "a model computes in F32 or BF16, not in %s", dtype_name(options->compute_dtype));
+        CLOZE_FAIL(err, USAGE, "a model computes in F32 or BF16, not in %s",
+                   dtype_name(options->compute_dtype));
     CLOZE_TRY(backend_check(options->backend, err));
     tape *t;
     MEM_NEW(err, t, 1);
@@ -44,7 +45,8 @@ void tape_destroy(tape *t) {
     mem_free(t);
 }
 
-void tape_begin_step(tape *t, bool with_grad, uint64_t dropout_key, const uint64_t *row_key_values, int64_t n_rows) {
+void tape_begin_step(tape *t, bool with_grad, uint64_t dropout_key, const uint64_t *row_key_values,
+                     int64_t n_rows) {
     step_weights_drop(t);
     arena_reset(&t->arena);
     t->status = CLOZE_OK;
@@ -92,9 +94,11 @@ bool tape_failed(const tape *t) { return t->status != CLOZE_OK; }
 bool tape_use(tape *t, const var *v, const char *op) {
     if (t->status != CLOZE_OK) return false;
     if (!v) {
-        tape_fail(t, CLOZE_ERR_INTERNAL, "%s was given no input, though nothing had failed before", op);
+        tape_fail(t, CLOZE_ERR_INTERNAL, "%s was given no input, though nothing had failed before",
+                  op);
     } else if (v->released) {
-        tape_fail(t, CLOZE_ERR_INTERNAL, "%s reads a (%lld, %lld) value whose scope has ended: keep it there", op,
+        tape_fail(t, CLOZE_ERR_INTERNAL,
+                  "%s reads a (%lld, %lld) value whose scope has ended: keep it there", op,
                   (long long)v->t.rows, (long long)v->t.cols);
     }
     return t->status == CLOZE_OK;
@@ -104,7 +108,9 @@ bool tape_use(tape *t, const var *v, const char *op) {
 
 void *tape_host_alloc(tape *t, size_t bytes) {
     void *p = t->status == CLOZE_OK ? arena_alloc(&t->arena, bytes) : NULL;
-    if (!p) tape_fail(t, CLOZE_ERR_MEMORY, "out of memory for the tape's bookkeeping (%zu bytes)", bytes);
+    if (!p)
+        tape_fail(t, CLOZE_ERR_MEMORY, "out of memory for the tape's bookkeeping (%zu bytes)",
+                  bytes);
     return p;
 }
 
@@ -144,12 +150,14 @@ const float *tape_upload_f32(tape *t, const float *values, int64_t n) {
     return tape_step_copy(t, values, (size_t)n * sizeof *values);
 }
 
-bool tape_new_tensor(tape *t, int64_t rows, int64_t cols, cloze_dtype dtype, tensor *out, tape_buffer **buffer) {
+bool tape_new_tensor(tape *t, int64_t rows, int64_t cols, cloze_dtype dtype, tensor *out,
+                     tape_buffer **buffer) {
     *buffer = NULL;
     *out = (tensor){0};
     if (t->status != CLOZE_OK) return false;
     if (rows <= 0 || cols <= 0) {
-        tape_fail(t, CLOZE_ERR_INTERNAL, "an op makes an empty value (%lld, %lld)", (long long)rows, (long long)cols);
+        tape_fail(t, CLOZE_ERR_INTERNAL, "an op makes an empty value (%lld, %lld)", (long long)rows,
+                  (long long)cols);
         return false;
     }
     int64_t capacity = rows == 1 ? 1 : rows_round_up(rows);
@@ -162,7 +170,8 @@ bool tape_new_tensor(tape *t, int64_t rows, int64_t cols, cloze_dtype dtype, ten
 void tape_drop(tape *t, tape_buffer *buffer) { pool_unref(&t->pool, buffer); }
 
 bool tape_zero(tape *t, const tensor *dense) {
-    return TAPE_RUN(t, zero, dense->data, (size_t)(dense->rows * dense->ld) * dtype_size(dense->dtype));
+    return TAPE_RUN(t, zero, dense->data,
+                    (size_t)(dense->rows * dense->ld) * dtype_size(dense->dtype));
 }
 
 size_t tape_pool_bytes(const tape *t) { return t->pool.held; }
@@ -263,10 +272,13 @@ cloze_status tape_read(tape *t, const var *v, float *out, cloze_error *err) {
 }
 
 cloze_status tape_read_grad(tape *t, const var *v, float *out, cloze_error *err) {
-    if (t->status == CLOZE_OK && !v) tape_fail(t, CLOZE_ERR_INTERNAL, "tape_read_grad was given no var");
+    if (t->status == CLOZE_OK && !v)
+        tape_fail(t, CLOZE_ERR_INTERNAL, "tape_read_grad was given no var");
     if (t->status != CLOZE_OK) return tape_status(t, err);
-    if (v->grad.data) read_tensor(t, &v->grad, out);
-    else memset(out, 0, (size_t)(v->t.rows * v->t.cols) * sizeof *out);
+    if (v->grad.data)
+        read_tensor(t, &v->grad, out);
+    else
+        memset(out, 0, (size_t)(v->t.rows * v->t.cols) * sizeof *out);
     return tape_status(t, err);
 }
 

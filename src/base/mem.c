@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define MEM_ASAN 1
@@ -97,6 +98,12 @@ void *mem_map_zero(size_t bytes) {
 
 void mem_unmap(void *p, size_t bytes) {
     if (p) munmap(p, bytes ? bytes : 1);
+}
+
+void mem_map_sparse(void *p, size_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)p + page - 1) / page * page, end = (uintptr_t)p + bytes;
+    if (end > begin) madvise((void *)begin, end - begin, MADV_NOHUGEPAGE); /* a hint: failing costs memory only */
 }
 
 /* ---- arena ---- */

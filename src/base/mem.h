@@ -25,6 +25,9 @@ char *mem_strndup(const char *text, size_t n);
 /* Zero pages from the kernel: costs memory only where touched (row-lazy moments). */
 void *mem_map_zero(size_t bytes);
 void mem_unmap(void *p, size_t bytes);
+/* Says of a part of a mapping that few places of it will be touched: on systems that give huge
+ * pages unasked, one row of a table would otherwise cost 2 MB. */
+void mem_map_sparse(void *p, size_t bytes);
 
 /* Fails the k-th allocation from now (0 = the next), -1 = never: for fault-injection tests. */
 void mem_fail_after(int64_t k);

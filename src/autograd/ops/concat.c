@@ -1,4 +1,5 @@
-/* Joining and cutting: concat by rows or columns, a slice of columns (a view), and adding a part. */
+/* Joining and cutting: concat by rows or columns, a slice of columns (a view), and adding a part.
+ */
 #include "autograd/node.h"
 
 typedef struct concat_node {
@@ -73,7 +74,9 @@ static var *concat(tape *t, var *const parts[], int n_parts, bool by_rows, const
     return tape_result(t, y);
 }
 
-var *op_concat_rows(tape *t, var *const parts[], int n) { return concat(t, parts, n, true, "op_concat_rows"); }
+var *op_concat_rows(tape *t, var *const parts[], int n) {
+    return concat(t, parts, n, true, "op_concat_rows");
+}
 
 var *op_concat_columns(tape *t, var *const parts[], int n) {
     return concat(t, parts, n, false, "op_concat_columns");
@@ -89,8 +92,8 @@ typedef struct columns_node {
 
 static bool check_columns(tape *t, const var *x, int64_t begin, int64_t n, const char *op) {
     if (begin >= 0 && n > 0 && begin <= x->t.cols && n <= x->t.cols - begin) return true;
-    tape_fail(t, CLOZE_ERR_INTERNAL, "%s: columns %lld + %lld of %lld", op, (long long)begin, (long long)n,
-              (long long)x->t.cols);
+    tape_fail(t, CLOZE_ERR_INTERNAL, "%s: columns %lld + %lld of %lld", op, (long long)begin,
+              (long long)n, (long long)x->t.cols);
     return false;
 }
 
@@ -104,7 +107,9 @@ static bool slice_backward(tape *t, node *base) {
 }
 
 var *op_slice_columns(tape *t, var *x, int64_t begin, int64_t n_cols) {
-    if (!tape_use(t, x, "op_slice_columns") || !check_columns(t, x, begin, n_cols, "op_slice_columns")) return NULL;
+    if (!tape_use(t, x, "op_slice_columns") ||
+        !check_columns(t, x, begin, n_cols, "op_slice_columns"))
+        return NULL;
     var *y = tape_new_view(t);
     if (!y) return NULL;
     y->t = tensor_columns(&x->t, begin, n_cols);
@@ -136,14 +141,15 @@ var *op_add_columns(tape *t, var *x, var *part, int64_t begin) {
     if (!tape_use(t, x, "op_add_columns") || !tape_use(t, part, "op_add_columns")) return NULL;
     if (!check_columns(t, x, begin, part->t.cols, "op_add_columns")) return NULL;
     if (part->t.rows != x->t.rows)
-        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_add_columns: %lld rows join %lld", (long long)part->t.rows,
-                         (long long)x->t.rows);
+        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_add_columns: %lld rows join %lld",
+                         (long long)part->t.rows, (long long)x->t.rows);
     var *y = tape_new_var(t, x->t.rows, x->t.cols, x->t.dtype);
     if (!y || !TAPE_RUN(t, axpy, 1.0f, &x->t, false, &y->t)) return NULL;
     tensor place = tensor_columns(&y->t, begin, part->t.cols);
     if (!TAPE_RUN(t, axpy, 1.0f, &part->t, true, &place)) return NULL;
     y->keys = x->keys;
-    columns_node *n = tape_node(t, y, x->requires_grad || part->requires_grad, add_columns_backward, sizeof *n);
+    columns_node *n =
+        tape_node(t, y, x->requires_grad || part->requires_grad, add_columns_backward, sizeof *n);
     if (n) *n = (columns_node){n->base, x, part, begin};
     return tape_result(t, y);
 }

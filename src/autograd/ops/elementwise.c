@@ -1,10 +1,12 @@
-/* Ops that treat elements one by one: activation, dropout, add, scale, mul, gated linear unit, rope. */
+/* Ops that treat elements one by one: activation, dropout, add, scale, mul, gated linear unit,
+ * rope. */
 #include "autograd/node.h"
 
 static bool same_shape(tape *t, const var *a, const var *b, const char *op) {
     if (a->t.rows == b->t.rows && a->t.cols == b->t.cols) return true;
-    tape_fail(t, CLOZE_ERR_INTERNAL, "%s: (%lld, %lld) and (%lld, %lld) do not match", op, (long long)a->t.rows,
-              (long long)a->t.cols, (long long)b->t.rows, (long long)b->t.cols);
+    tape_fail(t, CLOZE_ERR_INTERNAL, "%s: (%lld, %lld) and (%lld, %lld) do not match", op,
+              (long long)a->t.rows, (long long)a->t.cols, (long long)b->t.rows,
+              (long long)b->t.cols);
     return false;
 }
 
@@ -26,7 +28,8 @@ static bool activation_backward(tape *t, node *base) {
     activation_node *n = (activation_node *)base;
     bool accumulate;
     tensor *dx = tape_grad(t, n->x, &accumulate);
-    return dx && TAPE_RUN(t, activation_backward, n->act, &n->saved, &base->out->grad, accumulate, dx);
+    return dx &&
+           TAPE_RUN(t, activation_backward, n->act, &n->saved, &base->out->grad, accumulate, dx);
 }
 
 var *op_activation(tape *t, var *x, activation act) {
@@ -68,7 +71,8 @@ var *op_dropout(tape *t, var *x, float p, uint64_t site) {
     var *y = tape_new_var(t, x->t.rows, x->t.cols, x->t.dtype);
     if (!y) return NULL;
     bool low = t->compute == DTYPE_BF16 && x->t.dtype == DTYPE_F32;
-    if (low && !tape_new_tensor(t, x->t.rows, x->t.cols, DTYPE_BF16, &y->low, &y->low_buffer)) return NULL;
+    if (low && !tape_new_tensor(t, x->t.rows, x->t.cols, DTYPE_BF16, &y->low, &y->low_buffer))
+        return NULL;
     if (!TAPE_RUN(t, dropout, &x->t, spec, false, &y->t, low ? &y->low : NULL)) return NULL;
     y->keys = x->keys;
     dropout_node *n = tape_node(t, y, x->requires_grad, dropout_backward, sizeof *n);
@@ -96,9 +100,11 @@ static bool add_backward(tape *t, node *base) {
 }
 
 var *op_add(tape *t, var *a, var *b) {
-    if (!tape_use(t, a, "op_add") || !tape_use(t, b, "op_add") || !same_shape(t, a, b, "op_add")) return NULL;
+    if (!tape_use(t, a, "op_add") || !tape_use(t, b, "op_add") || !same_shape(t, a, b, "op_add"))
+        return NULL;
     var *y = tape_new_var(t, a->t.rows, a->t.cols, wider(a, b));
-    if (!y || !TAPE_RUN(t, axpy, 1.0f, &a->t, false, &y->t) || !TAPE_RUN(t, axpy, 1.0f, &b->t, true, &y->t))
+    if (!y || !TAPE_RUN(t, axpy, 1.0f, &a->t, false, &y->t) ||
+        !TAPE_RUN(t, axpy, 1.0f, &b->t, true, &y->t))
         return NULL;
     y->keys = a->keys ? a->keys : b->keys;
     add_node *n = tape_node(t, y, a->requires_grad || b->requires_grad, add_backward, sizeof *n);
@@ -142,8 +148,8 @@ static bool mul_backward_row(tape *t, mul_node *n, const tensor *dy) {
     tape_buffer *product_buffer, *sum_buffer = NULL;
     bool ok = tape_new_tensor(t, dy->rows, dy->cols, DTYPE_F32, &product, &product_buffer) &&
               tape_new_tensor(t, 1, dy->cols, DTYPE_F32, &sum, &sum_buffer) && tape_zero(t, &sum) &&
-              TAPE_RUN(t, mul, dy, &n->saved_a, false, &product) && TAPE_RUN(t, sum_rows, &product, &sum) &&
-              tape_grad_add(t, n->b, 1.0f, &sum);
+              TAPE_RUN(t, mul, dy, &n->saved_a, false, &product) &&
+              TAPE_RUN(t, sum_rows, &product, &sum) && tape_grad_add(t, n->b, 1.0f, &sum);
     tape_drop(t, product_buffer);
     tape_drop(t, sum_buffer);
     return ok;
@@ -187,7 +193,8 @@ static bool glu_backward(tape *t, node *base) {
     activation_node *n = (activation_node *)base;
     grad_slot dx;
     return tape_grad_open(t, n->x, n->x->t.dtype, &dx) &&
-           TAPE_RUN(t, glu_backward, n->act, &n->saved, &base->out->grad, &dx.t) && tape_grad_close(t, n->x, &dx);
+           TAPE_RUN(t, glu_backward, n->act, &n->saved, &base->out->grad, &dx.t) &&
+           tape_grad_close(t, n->x, &dx);
 }
 
 var *op_glu(tape *t, var *x, activation act) {
@@ -223,20 +230,23 @@ static bool rope_backward(tape *t, node *base) {
     rope_node *n = (rope_node *)base;
     grad_slot dx;
     return tape_grad_open(t, n->x, n->x->t.dtype, &dx) &&
-           TAPE_RUN(t, rope, &base->out->grad, n->positions, n->n_heads, n->rotary_dim, n->freq_base, n->interleaved,
-                    true, &dx.t) &&
+           TAPE_RUN(t, rope, &base->out->grad, n->positions, n->n_heads, n->rotary_dim,
+                    n->freq_base, n->interleaved, true, &dx.t) &&
            tape_grad_close(t, n->x, &dx);
 }
 
-var *op_rope(tape *t, var *x, const int32_t *positions, int32_t n_heads, int32_t rotary_dim, float base,
-             bool interleaved) {
+var *op_rope(tape *t, var *x, const int32_t *positions, int32_t n_heads, int32_t rotary_dim,
+             float base, bool interleaved) {
     if (!tape_use(t, x, "op_rope")) return NULL;
-    if (n_heads <= 0 || x->t.cols % n_heads != 0 || rotary_dim % 2 != 0 || rotary_dim > x->t.cols / n_heads)
-        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_rope: %d heads of %d rotary columns do not fit %lld columns",
+    if (n_heads <= 0 || x->t.cols % n_heads != 0 || rotary_dim % 2 != 0 ||
+        rotary_dim > x->t.cols / n_heads)
+        return tape_fail(t, CLOZE_ERR_INTERNAL,
+                         "op_rope: %d heads of %d rotary columns do not fit %lld columns",
                          (int)n_heads, (int)rotary_dim, (long long)x->t.cols);
     const int32_t *device_positions = tape_upload_i32(t, positions, x->t.rows);
     var *y = tape_new_var(t, x->t.rows, x->t.cols, x->t.dtype);
-    if (!y || !TAPE_RUN(t, rope, &x->t, device_positions, n_heads, rotary_dim, base, interleaved, false, &y->t))
+    if (!y || !TAPE_RUN(t, rope, &x->t, device_positions, n_heads, rotary_dim, base, interleaved,
+                        false, &y->t))
         return NULL;
     y->keys = x->keys;
     rope_node *n = tape_node(t, y, x->requires_grad, rope_backward, sizeof *n);

@@ -24,21 +24,26 @@ static bool embedding_backward(tape *t, node *base) {
     return true;
 }
 
-/* Ids come from a tokenizer that may not belong to the model: a wrong one must not read past a table. */
+/* Ids come from a tokenizer that may not belong to the model: a wrong one must not read past a
+ * table. */
 static bool check_ids(tape *t, const param *table, const int32_t *ids, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (ids[i] >= 0 && ids[i] < table->w.t.rows) continue;
-        tape_fail(t, CLOZE_ERR_MODEL, "id %d is outside %s, which has %lld rows: do tokenizer and model belong together?",
-                  (int)ids[i], table->name ? table->name : "the embedding", (long long)table->w.t.rows);
+        tape_fail(
+            t, CLOZE_ERR_MODEL,
+            "id %d is outside %s, which has %lld rows: do tokenizer and model belong together?",
+            (int)ids[i], table->name ? table->name : "the embedding", (long long)table->w.t.rows);
         return false;
     }
     return true;
 }
 
-var *op_embedding(tape *t, param *const tables[], const int32_t *const ids[], int n_tables, int64_t n) {
+var *op_embedding(tape *t, param *const tables[], const int32_t *const ids[], int n_tables,
+                  int64_t n) {
     if (t->status != CLOZE_OK) return NULL;
     if (n_tables < 1 || n_tables > EMBEDDING_MAX_TABLES)
-        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_embedding sums 1 to 8 tables, not %d", n_tables);
+        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_embedding sums 1 to 8 tables, not %d",
+                         n_tables);
     const tensor *values[EMBEDDING_MAX_TABLES];
     const int32_t *device_ids[EMBEDDING_MAX_TABLES];
     bool needs = false;

@@ -19,7 +19,8 @@ bool tape_linear_grads(tape *t, const linear_grads *g, const tensor *dy) {
     tape_buffer *cast = NULL;
     bool ok = true;
     if (d.dtype != g->operand) { /* both factors of a product have one type */
-        ok = tape_new_tensor(t, d.rows, d.cols, g->operand, &d, &cast) && TAPE_RUN(t, axpy, 1.0f, dy, false, &d);
+        ok = tape_new_tensor(t, d.rows, d.cols, g->operand, &d, &cast) &&
+             TAPE_RUN(t, axpy, 1.0f, dy, false, &d);
     }
     if (ok && g->dw) {
         tensor x = *g->x;
@@ -43,8 +44,10 @@ static bool linear_backward(tape *t, node *base) {
     /* y = act(pre)  =>  dpre = act'(pre) dy, in dy's own place unless somebody else reads that */
     if (n->act != ACT_NONE) {
         bool shared = base->out->retain_grad || base->out->grad_buffer->refs > 1;
-        if (shared && !tape_new_tensor(t, dpre.rows, dpre.cols, dpre.dtype, &dpre, &temp)) return false;
-        if (!TAPE_RUN(t, activation_backward, n->act, &n->pre, &base->out->grad, false, &dpre)) return false;
+        if (shared && !tape_new_tensor(t, dpre.rows, dpre.cols, dpre.dtype, &dpre, &temp))
+            return false;
+        if (!TAPE_RUN(t, activation_backward, n->act, &n->pre, &base->out->grad, false, &dpre))
+            return false;
     }
     linear_grads g = {
         .w = &n->w->w,
@@ -60,9 +63,12 @@ static bool linear_backward(tape *t, node *base) {
 }
 
 static bool check_shapes(tape *t, const var *x, const param *w, const param *bias) {
-    if (x->t.cols == w->w.t.cols && (!bias || bias->w.t.rows * bias->w.t.cols == w->w.t.rows)) return true;
-    tape_fail(t, CLOZE_ERR_INTERNAL, "%s (%lld, %lld) does not fit an input of %lld columns and its bias",
-              w->name ? w->name : "a weight", (long long)w->w.t.rows, (long long)w->w.t.cols, (long long)x->t.cols);
+    if (x->t.cols == w->w.t.cols && (!bias || bias->w.t.rows * bias->w.t.cols == w->w.t.rows))
+        return true;
+    tape_fail(t, CLOZE_ERR_INTERNAL,
+              "%s (%lld, %lld) does not fit an input of %lld columns and its bias",
+              w->name ? w->name : "a weight", (long long)w->w.t.rows, (long long)w->w.t.cols,
+              (long long)x->t.cols);
     return false;
 }
 
@@ -75,10 +81,12 @@ static var *linear(tape *t, var *x, param *w, param *bias, activation act, cloze
     bool dw = param_needs_grad(t, w), db = param_needs_grad(t, bias);
     bool needs = dw || db || var_needs_grad(x);
     int64_t rows = x->t.rows, cols = w->w.t.rows;
-    if (act != ACT_NONE && tape_saves(t, needs) && !tape_new_tensor(t, rows, cols, out_dtype, &pre, &pre_buffer))
+    if (act != ACT_NONE && tape_saves(t, needs) &&
+        !tape_new_tensor(t, rows, cols, out_dtype, &pre, &pre_buffer))
         return NULL;
     var *y = tape_new_var(t, rows, cols, out_dtype);
-    if (!y || !TAPE_RUN(t, linear_forward, &operand, &w->w, bias ? &b : NULL, act, pre.data ? &pre : NULL, &y->t))
+    if (!y || !TAPE_RUN(t, linear_forward, &operand, &w->w, bias ? &b : NULL, act,
+                        pre.data ? &pre : NULL, &y->t))
         return NULL;
     y->keys = x->keys;
     linear_node *n = tape_node(t, y, needs, linear_backward, sizeof *n);

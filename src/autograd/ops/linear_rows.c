@@ -28,9 +28,11 @@ static bool linear_rows_backward(tape *t, node *base) {
     tape_buffer *dw_buffer = NULL, *db_buffer = NULL;
     bool ok = true;
     if (want_dw) {
-        ok = tape_new_tensor(t, dy->cols, n->operand.cols, DTYPE_F32, &dw, &dw_buffer) && tape_zero(t, &dw);
+        ok = tape_new_tensor(t, dy->cols, n->operand.cols, DTYPE_F32, &dw, &dw_buffer) &&
+             tape_zero(t, &dw);
     }
-    if (ok && want_db) ok = tape_new_tensor(t, 1, dy->cols, DTYPE_F32, &db, &db_buffer) && tape_zero(t, &db);
+    if (ok && want_db)
+        ok = tape_new_tensor(t, 1, dy->cols, DTYPE_F32, &db, &db_buffer) && tape_zero(t, &db);
     linear_grads g = {
         .w = &n->gathered->w,
         .x = &n->operand,
@@ -73,7 +75,8 @@ static bool gather(tape *t, const tensor *table, const int32_t *rows, tensor *ou
 }
 
 /* A weight of the step with its own memory in y's scope: (R,K). */
-static step_weight *gather_weight(tape *t, const param *w, const int32_t *rows, int64_t n_rows, tape_buffer **buffer) {
+static step_weight *gather_weight(tape *t, const param *w, const int32_t *rows, int64_t n_rows,
+                                  tape_buffer **buffer) {
     step_weight *g = tape_host_alloc(t, sizeof *g);
     if (!g || !tape_new_tensor(t, n_rows, w->w.t.cols, DTYPE_F32, &g->w.t, buffer)) return NULL;
     g->w.t.rows_capacity = n_rows; /* a weight has no tail */
@@ -86,8 +89,9 @@ static step_weight *gather_weight(tape *t, const param *w, const int32_t *rows, 
 var *op_linear_rows(tape *t, var *x, param *w, param *bias, const int32_t *rows, int64_t n_rows) {
     if (!tape_use(t, x, "op_linear_rows") || !check_rows(t, w, rows, n_rows)) return NULL;
     if (x->t.cols != w->w.t.cols)
-        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_linear_rows: %lld columns meet a weight of %lld",
-                         (long long)x->t.cols, (long long)w->w.t.cols);
+        return tape_fail(t, CLOZE_ERR_INTERNAL,
+                         "op_linear_rows: %lld columns meet a weight of %lld", (long long)x->t.cols,
+                         (long long)w->w.t.cols);
     tensor operand, b = {0};
     tape_buffer *operand_buffer, *weight_buffer = NULL, *bias_buffer = NULL;
     const int32_t *device_rows = tape_upload_i32(t, rows, n_rows);
@@ -100,14 +104,17 @@ var *op_linear_rows(tape *t, var *x, param *w, param *bias, const int32_t *rows,
         if (!gather(t, &all, device_rows, &some)) return NULL;
     }
     var *y = tape_new_var(t, x->t.rows, n_rows, DTYPE_F32);
-    if (!y || !TAPE_RUN(t, linear_forward, &operand, &g->w, bias ? &b : NULL, ACT_NONE, NULL, &y->t)) return NULL;
+    if (!y ||
+        !TAPE_RUN(t, linear_forward, &operand, &g->w, bias ? &b : NULL, ACT_NONE, NULL, &y->t))
+        return NULL;
     y->keys = x->keys;
     bool dw = param_needs_grad(t, w);
     bool needs = dw || param_needs_grad(t, bias) || var_needs_grad(x);
     linear_rows_node *n = tape_node(t, y, needs, linear_rows_backward, sizeof *n);
     if (n) {
-        *n = (linear_rows_node){n->base, x, w, bias, g, operand, device_rows,
-                                tape_host_copy(t, rows, (size_t)n_rows * sizeof *rows)};
+        *n = (linear_rows_node){
+            n->base, x,       w,           bias,
+            g,       operand, device_rows, tape_host_copy(t, rows, (size_t)n_rows * sizeof *rows)};
         if (dw) tape_save(&n->base, operand_buffer);
         tape_save(&n->base, weight_buffer);
     } else {

@@ -1,4 +1,5 @@
-/* Losses, (1,1) f32 each: cross-entropy (hard and soft labels), binary cross-entropy, KL, and sum. */
+/* Losses, (1,1) f32 each: cross-entropy (hard and soft labels), binary cross-entropy, KL, and sum.
+ */
 #include "autograd/node.h"
 
 /* ---- cross-entropy ---- */
@@ -16,11 +17,12 @@ static bool cross_entropy_backward(tape *t, node *base) {
     cross_entropy_node *n = (cross_entropy_node *)base;
     bool accumulate;
     tensor *d = tape_grad(t, n->logits, &accumulate);
-    return d && TAPE_RUN(t, cross_entropy_backward, &n->saved, &n->spec, &n->lse, &base->out->grad, accumulate, d);
+    return d && TAPE_RUN(t, cross_entropy_backward, &n->saved, &n->spec, &n->lse, &base->out->grad,
+                         accumulate, d);
 }
 
-static bool upload_labels(tape *t, const var *logits, const cross_entropy_options *o, cross_entropy_spec *spec,
-                          tensor *soft) {
+static bool upload_labels(tape *t, const var *logits, const cross_entropy_options *o,
+                          cross_entropy_spec *spec, tensor *soft) {
     int64_t rows = logits->t.rows, cols = logits->t.cols;
     *spec = (cross_entropy_spec){.label_smoothing = o->label_smoothing, .scale = o->scale};
     if (!o->labels == !o->soft_labels) {
@@ -30,11 +32,13 @@ static bool upload_labels(tape *t, const var *logits, const cross_entropy_option
     for (int64_t r = 0; o->labels && r < rows; r++) {
         int32_t label = o->labels[r];
         if (label == LABEL_IGNORE || (label >= 0 && label < cols)) continue;
-        tape_fail(t, CLOZE_ERR_INTERNAL, "op_cross_entropy: label %d of %lld classes", (int)label, (long long)cols);
+        tape_fail(t, CLOZE_ERR_INTERNAL, "op_cross_entropy: label %d of %lld classes", (int)label,
+                  (long long)cols);
         return false;
     }
     if (o->labels && !(spec->labels = tape_upload_i32(t, o->labels, rows))) return false;
-    if (o->class_weights && !(spec->class_weights = tape_upload_f32(t, o->class_weights, cols))) return false;
+    if (o->class_weights && !(spec->class_weights = tape_upload_f32(t, o->class_weights, cols)))
+        return false;
     if (!o->soft_labels) return true;
     void *data = tape_step_copy(t, o->soft_labels, (size_t)(rows * cols) * sizeof(float));
     *soft = tensor_of(data, DTYPE_F32, rows, cols);
@@ -45,13 +49,18 @@ var *op_cross_entropy(tape *t, var *logits, const cross_entropy_options *options
     cross_entropy_spec spec;
     tensor soft = {0}, lse = {0};
     tape_buffer *lse_buffer = NULL;
-    if (!tape_use(t, logits, "op_cross_entropy") || !upload_labels(t, logits, options, &spec, &soft)) return NULL;
+    if (!tape_use(t, logits, "op_cross_entropy") ||
+        !upload_labels(t, logits, options, &spec, &soft))
+        return NULL;
     if (soft.data) spec.soft_labels = &soft;
     bool save = tape_saves(t, logits->requires_grad);
     if (save && !tape_new_tensor(t, logits->t.rows, 1, DTYPE_F32, &lse, &lse_buffer)) return NULL;
     var *loss = tape_new_var(t, 1, 1, DTYPE_F32);
-    if (!loss || !TAPE_RUN(t, cross_entropy_forward, &logits->t, &spec, save ? &lse : NULL, &loss->t)) return NULL;
-    cross_entropy_node *n = tape_node(t, loss, logits->requires_grad, cross_entropy_backward, sizeof *n);
+    if (!loss ||
+        !TAPE_RUN(t, cross_entropy_forward, &logits->t, &spec, save ? &lse : NULL, &loss->t))
+        return NULL;
+    cross_entropy_node *n =
+        tape_node(t, loss, logits->requires_grad, cross_entropy_backward, sizeof *n);
     if (n) {
         *n = (cross_entropy_node){n->base, logits, logits->t, lse, soft, spec};
         if (soft.data) n->spec.soft_labels = &n->soft_labels;
@@ -66,8 +75,8 @@ var *op_cross_entropy(tape *t, var *logits, const cross_entropy_options *options
 
 typedef struct loss_node {
     node base;
-    var *a, *b;               /* b NULL but for kl */
-    tensor saved_a, saved_b;  /* (R,C): inputs; saved_b is bce's targets */
+    var *a, *b;              /* b NULL but for kl */
+    tensor saved_a, saved_b; /* (R,C): inputs; saved_b is bce's targets */
     float scale;
 } loss_node;
 
@@ -76,7 +85,8 @@ static bool bce_backward(tape *t, node *base) {
     loss_node *n = (loss_node *)base;
     bool accumulate;
     tensor *d = tape_grad(t, n->a, &accumulate);
-    return d && TAPE_RUN(t, bce_backward, &n->saved_a, &n->saved_b, n->scale, &base->out->grad, accumulate, d);
+    return d && TAPE_RUN(t, bce_backward, &n->saved_a, &n->saved_b, n->scale, &base->out->grad,
+                         accumulate, d);
 }
 
 var *op_bce(tape *t, var *logits, const float *targets, float scale) {
@@ -94,19 +104,22 @@ var *op_bce(tape *t, var *logits, const float *targets, float scale) {
     return tape_result(t, loss);
 }
 
-/* loss = scale sum exp(q)(q - p)  =>  dp = -dloss scale exp(q), dq = dloss scale exp(q)(q - p + 1) */
+/* loss = scale sum exp(q)(q - p)  =>  dp = -dloss scale exp(q), dq = dloss scale exp(q)(q - p + 1)
+ */
 static bool kl_backward(tape *t, node *base) {
     loss_node *n = (loss_node *)base;
     const tensor *dloss = &base->out->grad;
     bool accumulate;
     if (var_needs_grad(n->a)) {
         tensor *dp = tape_grad(t, n->a, &accumulate);
-        if (!dp || !TAPE_RUN(t, kl_backward, &n->saved_a, &n->saved_b, n->scale, dloss, accumulate, dp, NULL))
+        if (!dp || !TAPE_RUN(t, kl_backward, &n->saved_a, &n->saved_b, n->scale, dloss, accumulate,
+                             dp, NULL))
             return false;
     }
     if (!var_needs_grad(n->b)) return true;
     tensor *dq = tape_grad(t, n->b, &accumulate);
-    return dq && TAPE_RUN(t, kl_backward, &n->saved_a, &n->saved_b, n->scale, dloss, accumulate, NULL, dq);
+    return dq && TAPE_RUN(t, kl_backward, &n->saved_a, &n->saved_b, n->scale, dloss, accumulate,
+                          NULL, dq);
 }
 
 var *op_kl(tape *t, var *p, var *q, float scale) {

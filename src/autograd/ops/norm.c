@@ -32,13 +32,15 @@ static bool layer_norm_backward(tape *t, node *base) {
     bool add_dx = false, add_dresidual = false;
     if (var_needs_grad(n->x) && !(dx = tape_grad(t, n->x, &add_dx))) return false;
     bool same = n->residual == n->x; /* one kernel call must not write one tensor twice */
-    if (!same && var_needs_grad(n->residual) && !(dresidual = tape_grad(t, n->residual, &add_dresidual))) return false;
-    if (!TAPE_RUN(t, layer_norm_backward, dy, &n->kept, &n->rstd, &n->gamma_f32, n->dropout, add_dx, dx,
-                  add_dresidual, dresidual, dgamma, dbeta))
+    if (!same && var_needs_grad(n->residual) &&
+        !(dresidual = tape_grad(t, n->residual, &add_dresidual)))
+        return false;
+    if (!TAPE_RUN(t, layer_norm_backward, dy, &n->kept, &n->rstd, &n->gamma_f32, n->dropout, add_dx,
+                  dx, add_dresidual, dresidual, dgamma, dbeta))
         return false;
     return !same || !dx ||
-           TAPE_RUN(t, layer_norm_backward, dy, &n->kept, &n->rstd, &n->gamma_f32, n->dropout, false, NULL, true, dx,
-                    NULL, NULL);
+           TAPE_RUN(t, layer_norm_backward, dy, &n->kept, &n->rstd, &n->gamma_f32, n->dropout,
+                    false, NULL, true, dx, NULL, NULL);
 }
 
 static bool check_norm(tape *t, const var *x, const var *residual, const param *gamma) {
@@ -50,22 +52,26 @@ static bool check_norm(tape *t, const var *x, const var *residual, const param *
     return fits;
 }
 
-var *op_layer_norm(tape *t, var *x, var *residual, float dropout_p, uint64_t site, param *gamma, param *beta,
-                   float eps) {
-    if (!tape_use(t, x, "op_layer_norm") || (residual && !tape_use(t, residual, "op_layer_norm"))) return NULL;
+var *op_layer_norm(tape *t, var *x, var *residual, float dropout_p, uint64_t site, param *gamma,
+                   param *beta, float eps) {
+    if (!tape_use(t, x, "op_layer_norm") || (residual && !tape_use(t, residual, "op_layer_norm")))
+        return NULL;
     const dropout_spec *dropout;
     tensor g, b, xhat = {0}, rstd = {0};
     tape_buffer *xhat_buffer = NULL, *rstd_buffer = NULL;
-    if (!check_norm(t, x, residual, gamma) || !tape_dropout(t, x, dropout_p, site, &dropout)) return NULL;
+    if (!check_norm(t, x, residual, gamma) || !tape_dropout(t, x, dropout_p, site, &dropout))
+        return NULL;
     if (!tape_param_f32(t, gamma, &g) || !tape_param_f32(t, beta, &b)) return NULL;
-    bool needs = param_needs_grad(t, gamma) | param_needs_grad(t, beta) | var_needs_grad(x) | var_needs_grad(residual);
+    bool needs = param_needs_grad(t, gamma) | param_needs_grad(t, beta) | var_needs_grad(x) |
+                 var_needs_grad(residual);
     bool save = tape_saves(t, needs);
     if (save && (!tape_new_tensor(t, x->t.rows, x->t.cols, t->compute, &xhat, &xhat_buffer) ||
-                   !tape_new_tensor(t, x->t.rows, 1, DTYPE_F32, &rstd, &rstd_buffer)))
+                 !tape_new_tensor(t, x->t.rows, 1, DTYPE_F32, &rstd, &rstd_buffer)))
         return NULL;
     var *y = norm_output(t, x);
-    if (!y || !TAPE_RUN(t, layer_norm_forward, &x->t, residual ? &residual->t : NULL, dropout, &g, &b, eps, &y->t,
-                        y->low.data ? &y->low : NULL, save ? &xhat : NULL, save ? &rstd : NULL))
+    if (!y || !TAPE_RUN(t, layer_norm_forward, &x->t, residual ? &residual->t : NULL, dropout, &g,
+                        &b, eps, &y->t, y->low.data ? &y->low : NULL, save ? &xhat : NULL,
+                        save ? &rstd : NULL))
         return NULL;
     norm_node *n = tape_node(t, y, needs, layer_norm_backward, sizeof *n);
     if (n) {
@@ -84,8 +90,8 @@ static bool rms_norm_backward(tape *t, node *base) {
     bool accumulate = false;
     tensor *dx = NULL;
     if (var_needs_grad(n->x) && !(dx = tape_grad(t, n->x, &accumulate))) return false;
-    return TAPE_RUN(t, rms_norm_backward, &base->out->grad, &n->kept, &n->rstd, &n->gamma_f32, accumulate, dx,
-                    param_grad_all(n->gamma));
+    return TAPE_RUN(t, rms_norm_backward, &base->out->grad, &n->kept, &n->rstd, &n->gamma_f32,
+                    accumulate, dx, param_grad_all(n->gamma));
 }
 
 var *op_rms_norm(tape *t, var *x, param *gamma, float eps) {
@@ -97,11 +103,13 @@ var *op_rms_norm(tape *t, var *x, param *gamma, float eps) {
     bool save = tape_saves(t, needs);
     if (save && !tape_new_tensor(t, x->t.rows, 1, DTYPE_F32, &rstd, &rstd_buffer)) return NULL;
     var *y = norm_output(t, x);
-    if (!y || !TAPE_RUN(t, rms_norm_forward, &x->t, &g, eps, &y->t, save ? &rstd : NULL)) return NULL;
+    if (!y || !TAPE_RUN(t, rms_norm_forward, &x->t, &g, eps, &y->t, save ? &rstd : NULL))
+        return NULL;
     if (y->low.data && !TAPE_RUN(t, axpy, 1.0f, &y->t, false, &y->low)) return NULL;
     norm_node *n = tape_node(t, y, needs, rms_norm_backward, sizeof *n);
     if (n) {
-        *n = (norm_node){.base = n->base, .x = x, .gamma = gamma, .kept = x->t, .rstd = rstd, .gamma_f32 = g};
+        *n = (norm_node){
+            .base = n->base, .x = x, .gamma = gamma, .kept = x->t, .rstd = rstd, .gamma_f32 = g};
         tape_save(&n->base, x->t_buffer);
         tape_save(&n->base, rstd_buffer);
     }

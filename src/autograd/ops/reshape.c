@@ -17,8 +17,10 @@ static bool reshape_backward(tape *t, node *base) {
 var *op_reshape(tape *t, var *x, int64_t rows, int64_t cols) {
     if (!tape_use(t, x, "op_reshape")) return NULL;
     if (x->t.ld != x->t.cols || rows * cols != x->t.rows * x->t.cols)
-        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_reshape: (%lld, %lld) of row stride %lld cannot become (%lld, %lld)",
-                         (long long)x->t.rows, (long long)x->t.cols, (long long)x->t.ld, (long long)rows, (long long)cols);
+        return tape_fail(t, CLOZE_ERR_INTERNAL,
+                         "op_reshape: (%lld, %lld) of row stride %lld cannot become (%lld, %lld)",
+                         (long long)x->t.rows, (long long)x->t.cols, (long long)x->t.ld,
+                         (long long)rows, (long long)cols);
     var *y = tape_new_view(t);
     if (!y) return NULL;
     y->t = tensor_of(x->t.data, x->t.dtype, rows, cols);

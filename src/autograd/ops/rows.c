@@ -7,7 +7,8 @@ typedef struct rows_node {
     const int32_t *index; /* device: rows (R), or offsets (B+1) */
 } rows_node;
 
-/* y = x with other dropout keys: those of rows[i], so that a head's dropout does not depend on packing */
+/* y = x with other dropout keys: those of rows[i], so that a head's dropout does not depend on
+ * packing */
 static bool take_keys(tape *t, const var *x, const int32_t *rows, int64_t n_rows, var *y) {
     const row_keys *keys;
     if (!tape_keys(t, x, &keys) || !keys) return t->status == CLOZE_OK;
@@ -55,7 +56,8 @@ var *op_mean_pool(tape *t, var *x, const int32_t *offsets, int32_t n_seqs) {
     bool good = n_seqs > 0 && offsets[0] == 0 && offsets[n_seqs] == x->t.rows;
     for (int32_t i = 0; good && i < n_seqs; i++) good = offsets[i] < offsets[i + 1];
     if (!good)
-        return tape_fail(t, CLOZE_ERR_INTERNAL, "op_mean_pool: offsets do not divide %lld rows into sequences",
+        return tape_fail(t, CLOZE_ERR_INTERNAL,
+                         "op_mean_pool: offsets do not divide %lld rows into sequences",
                          (long long)x->t.rows);
     const int32_t *index = tape_upload_i32(t, offsets, n_seqs + 1);
     var *y = tape_new_var(t, n_seqs, x->t.cols, DTYPE_F32);

@@ -35,7 +35,8 @@ static bool logsumexp_backward(tape *t, node *base) {
     softmax_node *n = (softmax_node *)base;
     bool accumulate;
     tensor *dx = tape_grad(t, n->x, &accumulate);
-    return dx && TAPE_RUN(t, logsumexp_backward, &n->x_saved, &n->y_saved, n->groups, &base->out->grad, accumulate, dx);
+    return dx && TAPE_RUN(t, logsumexp_backward, &n->x_saved, &n->y_saved, n->groups,
+                          &base->out->grad, accumulate, dx);
 }
 
 var *op_logsumexp(tape *t, var *x, const int32_t *groups, int32_t n_groups) {

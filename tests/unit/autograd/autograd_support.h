@@ -21,11 +21,11 @@
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
 /* Fails the test with the error's message. */
-#define MUST(call)                                                                                \
-    do {                                                                                          \
-        cloze_error must_err_ = {0};                                                              \
-        cloze_error *err = &must_err_;                                                            \
-        if ((call) != CLOZE_OK) fail_msg("%s: %s", #call, must_err_.message);                     \
+#define MUST(call)                                                                                 \
+    do {                                                                                           \
+        cloze_error must_err_ = {0};                                                               \
+        cloze_error *err = &must_err_;                                                             \
+        if ((call) != CLOZE_OK) fail_msg("%s: %s", #call, must_err_.message);                      \
     } while (0)
 
 static UNUSED void must_tape(const tape *t) {
@@ -58,7 +58,8 @@ static UNUSED void fill(float *values, int64_t n, uint64_t key) {
 }
 
 /* A parameter with owned random values. */
-static UNUSED void make_param(param *p, const char *name, int64_t rows, int64_t cols, uint64_t key) {
+static UNUSED void make_param(param *p, const char *name, int64_t rows, int64_t cols,
+                              uint64_t key) {
     *p = (param){0};
     p->name = mem_strdup(name);
     float *values = mem_calloc((size_t)(rows * cols), sizeof *values);
@@ -82,7 +83,8 @@ static UNUSED int64_t param_n(const param *p) { return p->w.t.rows * p->w.t.cols
 static UNUSED void assert_same_bits(const float *a, const float *b, int64_t n, const char *what) {
     for (int64_t i = 0; i < n; i++) {
         if (memcmp(&a[i], &b[i], sizeof a[i]) != 0)
-            fail_msg("%s: element %lld is %.9g and %.9g", what, (long long)i, (double)a[i], (double)b[i]);
+            fail_msg("%s: element %lld is %.9g and %.9g", what, (long long)i, (double)a[i],
+                     (double)b[i]);
     }
 }
 

@@ -1,4 +1,8 @@
-/* The parameter block: layout, conversion, row-lazy gradients against dense ones bit for bit, AdamW. */
+/* The parameter block: layout, conversion, row-lazy gradients against dense ones bit for bit,
+ * AdamW. */
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "unit/autograd/autograd_support.h"
 
 #define ROWS 40 /* V */
@@ -37,7 +41,8 @@ static void values_move_into_the_block(void **state) {
         for (int r = 0; r < ROWS; r++)
             for (int c = 0; c < COLS; c++) {
                 double v;
-                dtype_to_f32(&expected[r * COLS + c], (char *)storage[i] + (size_t)(r * LD + c) * dtype_size(dtypes[i]),
+                dtype_to_f32(&expected[r * COLS + c],
+                             (char *)storage[i] + (size_t)(r * LD + c) * dtype_size(dtypes[i]),
                              dtypes[i], 1);
                 v = expected[r * COLS + c];
                 assert_true(((float *)params[i].w.t.data)[r * COLS + c] == v);
@@ -45,9 +50,11 @@ static void values_move_into_the_block(void **state) {
         assert_int_equal(params[i].w.t.dtype, DTYPE_F32);
         assert_int_equal(params[i].w.t.ld, COLS);
         assert_int_equal(params[i].w.version, 2); /* packs of the old memory are stale */
-        assert_true((uintptr_t)params[i].w.t.data % MEM_ALIGN == 0 && (uintptr_t)params[i].m % MEM_ALIGN == 0);
+        assert_true((uintptr_t)params[i].w.t.data % MEM_ALIGN == 0 &&
+                    (uintptr_t)params[i].m % MEM_ALIGN == 0);
         for (int k = 0; k < ROWS * COLS; k++)
-            assert_true(((float *)params[i].grad.data)[k] == 0 && params[i].m[k] == 0 && params[i].v[k] == 0);
+            assert_true(((float *)params[i].grad.data)[k] == 0 && params[i].m[k] == 0 &&
+                        params[i].v[k] == 0);
     }
     assert_null(params[N].owned);
     assert_ptr_equal(params[N + 1].w.t.data, frozen_value);
@@ -59,7 +66,9 @@ static void values_move_into_the_block(void **state) {
     param_block *again;
     assert_int_equal(param_block_create(list, 1, &again, &err), CLOZE_ERR_INTERNAL);
     assert_non_null(strstr(err.message, "in a parameter block already"));
-    assert_int_equal(param_block_create((param *[]){&params[N + 1], &params[N + 1]}, 2, &again, &err), CLOZE_ERR_INTERNAL);
+    assert_int_equal(
+        param_block_create((param *[]){&params[N + 1], &params[N + 1]}, 2, &again, &err),
+        CLOZE_ERR_INTERNAL);
     assert_non_null(strstr(err.message, "frozen is listed twice"));
     param integers = params[N + 1];
     integers.requires_grad = true;
@@ -139,7 +148,8 @@ static void table_step(table_world *s, int step, table_use use) {
     var *x = op_embedding(s->t, &table, &id_list, 1, N);
     x = op_activation(s->t, x, ACT_TANH);
     var *logits = use == USE_TIED   ? op_linear_logits(s->t, x, &s->table, NULL)
-                  : use == USE_ROWS ? op_linear_rows(s->t, x, &s->table, NULL, (const int32_t[]){30, 2, 5, 30, 1}, 5)
+                  : use == USE_ROWS ? op_linear_rows(s->t, x, &s->table, NULL,
+                                                     (const int32_t[]){30, 2, 5, 30, 1}, 5)
                                     : op_linear_logits(s->t, x, &s->head, NULL);
     cross_entropy_options o = {.labels = labels, .scale = 1.0f / N};
     var *loss = op_cross_entropy(s->t, logits, &o);
@@ -166,18 +176,27 @@ static void train_both(const backend *be, table_use use, float weight_decay) {
             MUST(param_block_grad_norm(both[i]->block, be, both[i]->dev, &norm[i], err));
         }
         assert_same_bits(lazy.table.grad.data, dense.table.grad.data, ROWS * COLS, "gradient");
-        assert_true(norm[0] > 0 && fabs(norm[0] - norm[1]) < 1e-12 * norm[1]); /* sums in another order */
+        assert_true(norm[0] > 0 &&
+                    fabs(norm[0] - norm[1]) < 1e-12 * norm[1]); /* sums in another order */
         for (int i = 0; i < 2; i++) {
-            adamw_spec spec = {.lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-6f, .grad_scale = 0.7f,
-                               .weight_decay = weight_decay, .step = step};
-            MUST(param_block_adamw(both[i]->block, be, both[i]->dev, (adamw_spec[]){spec, spec}, err));
+            adamw_spec spec = {.lr = 0.01f,
+                               .beta1 = 0.9f,
+                               .beta2 = 0.99f,
+                               .eps = 1e-6f,
+                               .grad_scale = 0.7f,
+                               .weight_decay = weight_decay,
+                               .step = step};
+            MUST(param_block_adamw(both[i]->block, be, both[i]->dev, (adamw_spec[]){spec, spec},
+                                   err));
         }
         compare_tables(&lazy, &dense);
     }
     int seen = 0;
     for (int r = 0; r < ROWS; r++) seen += (lazy.table.row_state[r] & PARAM_ROW_SEEN) != 0;
-    if (use == USE_TIED) assert_int_equal(seen, ROWS);
-    else assert_true(seen > 20 && seen < ROWS);
+    if (use == USE_TIED)
+        assert_int_equal(seen, ROWS);
+    else
+        assert_true(seen > 20 && seen < ROWS);
     end_tables(&lazy);
     end_tables(&dense);
 }
@@ -195,12 +214,13 @@ static void cpu_row_lazy_equals_dense(void **state) { train_all(&backend_cpu); }
 /* ---- work follows the rows ---- */
 
 static int64_t updated, squared;
-static cloze_status counting_adamw(backend_device *dev, const adamw_spec *spec, int64_t n, const float *g, float *w,
-                                   float *m, float *v, cloze_error *err) {
+static cloze_status counting_adamw(backend_device *dev, const adamw_spec *spec, int64_t n,
+                                   const float *g, float *w, float *m, float *v, cloze_error *err) {
     updated += n;
     return backend_ref.adamw(dev, spec, n, g, w, m, v, err);
 }
-static cloze_status counting_sum_squares(backend_device *dev, const float *x, int64_t n, double *out, cloze_error *err) {
+static cloze_status counting_sum_squares(backend_device *dev, const float *x, int64_t n,
+                                         double *out, cloze_error *err) {
     squared += n;
     return backend_ref.sum_squares(dev, x, n, out, err);
 }
@@ -211,7 +231,8 @@ static void only_rows_with_a_gradient_cost_work(void **state) {
     backend be = backend_ref;
     be.adamw = counting_adamw;
     be.sum_squares = counting_sum_squares;
-    adamw_spec spec = {.lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.9f, .eps = 1e-8f, .grad_scale = 1.0f, .step = 1};
+    adamw_spec spec = {
+        .lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.9f, .eps = 1e-8f, .grad_scale = 1.0f, .step = 1};
     int64_t dense = (7 * COLS + 15) / 16 * 16;
     float *grad = s.table.grad.data;
 
@@ -235,6 +256,49 @@ static void only_rows_with_a_gradient_cost_work(void **state) {
     assert_int_equal(squared, dense + COLS);
     assert_int_equal(updated, dense + 4 * COLS);
     end_tables(&s);
+}
+
+static int64_t resident_pages(void *p, size_t bytes) {
+    static unsigned char pages[1 << 14];
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)p / page * page;
+    size_t n = ((uintptr_t)p + bytes - begin + page - 1) / page;
+    assert_true(n <= sizeof pages && mincore((void *)begin, n * page, pages) == 0);
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i++) count += pages[i] & 1;
+    return count;
+}
+
+static void unseen_rows_cost_no_memory(void **state) {
+    enum { BIG = 8000, WIDE = 1024, STEPS = 10 }; /* a row is 4 KB */
+    backend_device *dev = open_device(&backend_ref);
+    param p, *list[] = {&p};
+    param_block *b = NULL;
+    make_param(&p, "table", BIG, WIDE, 1);
+    p.row_lazy = true;
+    MUST(param_block_create(list, 1, &b, err));
+    for (int step = 1; step <= STEPS; step++) {
+        const int32_t row = 700 * step;
+        double norm;
+        param_block_zero_grad(b);
+        param_touch_rows(&p, &row, 1);
+        ((float *)p.grad.data)[(int64_t)row * WIDE] = 1.0f;
+        MUST(param_block_grad_norm(b, &backend_ref, dev, &norm, err));
+        adamw_spec spec = {.lr = 0.1f,
+                           .beta1 = 0.9f,
+                           .beta2 = 0.9f,
+                           .eps = 1e-8f,
+                           .grad_scale = 1.0f,
+                           .weight_decay = 0.1f,
+                           .step = step};
+        MUST(param_block_adamw(b, &backend_ref, dev, (adamw_spec[]){spec, spec}, err));
+    }
+    const size_t bytes = (size_t)BIG * WIDE * sizeof(float);
+    assert_true(resident_pages(p.grad.data, bytes) <= 2 * STEPS);
+    assert_true(resident_pages(p.m, bytes) <= 2 * STEPS);
+    assert_true(resident_pages(p.v, bytes) <= 2 * STEPS);
+    param_deinit(&p);
+    param_block_destroy(b);
+    backend_ref.device_close(dev);
 }
 
 /* ---- settings ---- */
@@ -263,12 +327,19 @@ static void groups_decay_and_freezing(void **state) {
     double norm;
     MUST(param_block_grad_norm(b, &backend_ref, dev, &norm, err));
     assert_true(fabs(norm - 1.0) < 1e-12); /* four of the five */
-    adamw_spec specs[2] = {{.lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .grad_scale = 1, .weight_decay = 0.5f, .step = 1}};
+    adamw_spec specs[2] = {{.lr = 0.01f,
+                            .beta1 = 0.9f,
+                            .beta2 = 0.99f,
+                            .eps = 1e-8f,
+                            .grad_scale = 1,
+                            .weight_decay = 0.5f,
+                            .step = 1}};
     specs[PARAM_GROUP_PROMPT] = specs[PARAM_GROUP_MODEL];
     specs[PARAM_GROUP_PROMPT].lr = 0.1f;
     MUST(param_block_adamw(b, &backend_ref, dev, specs, err));
     for (int i = 0; i < N; i++) {
-        float lr = params[i].group == PARAM_GROUP_PROMPT ? 0.1f : 0.01f, decay = params[i].no_decay ? 0.0f : 0.5f;
+        float lr = params[i].group == PARAM_GROUP_PROMPT ? 0.1f : 0.01f,
+              decay = params[i].no_decay ? 0.0f : 0.5f;
         /* the first step moves by the rate, whatever the gradient */
         expected = i == 3 ? before[i] : before[i] * (1.0f - lr * decay) - lr;
         assert_true(fabsf(*(float *)params[i].w.t.data - expected) < 1e-6f);
@@ -286,6 +357,7 @@ int main(void) {
         cmocka_unit_test(ref_row_lazy_equals_dense),
         cmocka_unit_test(cpu_row_lazy_equals_dense),
         cmocka_unit_test(only_rows_with_a_gradient_cost_work),
+        cmocka_unit_test(unseen_rows_cost_no_memory),
         cmocka_unit_test(groups_decay_and_freezing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

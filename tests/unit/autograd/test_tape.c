@@ -6,22 +6,21 @@
 
 /* ---- a backend that counts what the tape asks of it ---- */
 
-static struct {
-    int mem_allocs, weight_grads, input_grads, drops;
-} calls;
+static struct { int mem_allocs, weight_grads, input_grads, drops; } calls;
 static const backend *inner;
 
-static cloze_status counting_mem_alloc(backend_device *dev, size_t bytes, void **out, cloze_error *err) {
+static cloze_status counting_mem_alloc(backend_device *dev, size_t bytes, void **out,
+                                       cloze_error *err) {
     calls.mem_allocs++;
     return inner->mem_alloc(dev, bytes, out, err);
 }
-static cloze_status counting_weight(backend_device *dev, tensor *dy, tensor *x, tensor *dw, tensor *db,
-                                    cloze_error *err) {
+static cloze_status counting_weight(backend_device *dev, tensor *dy, tensor *x, tensor *dw,
+                                    tensor *db, cloze_error *err) {
     calls.weight_grads++;
     return inner->linear_backward_weight(dev, dy, x, dw, db, err);
 }
-static cloze_status counting_input(backend_device *dev, const tensor *dy, weight *w, bool accumulate, tensor *dx,
-                                   cloze_error *err) {
+static cloze_status counting_input(backend_device *dev, const tensor *dy, weight *w,
+                                   bool accumulate, tensor *dx, cloze_error *err) {
     calls.input_grads++;
     return inner->linear_backward_input(dev, dy, w, accumulate, dx, err);
 }
@@ -124,13 +123,17 @@ static void errors_are_sticky(void **state) {
 
 typedef void (*mistake)(world *s);
 static void no_input(world *s) { op_scale(s->t, NULL, 1.0f); }
-static void foreign_failure(world *s) { assert_null(tape_fail(s->t, CLOZE_ERR_MEMORY, "no room for %d ids", 7)); }
+static void foreign_failure(world *s) {
+    assert_null(tape_fail(s->t, CLOZE_ERR_MEMORY, "no room for %d ids", 7));
+}
 static void id_outside(world *s) {
     param *table = &s->w[0];
     const int32_t bad[] = {0, WIDTH}, *ids = bad;
     op_embedding(s->t, &table, &ids, 1, 2);
 }
-static void row_outside(world *s) { op_gather_rows(s->t, input(s->t, 3, 1), (const int32_t[]){3}, 1); }
+static void row_outside(world *s) {
+    op_gather_rows(s->t, input(s->t, 3, 1), (const int32_t[]){3}, 1);
+}
 static void weight_row_outside(world *s) {
     op_linear_rows(s->t, input(s->t, 3, 1), &s->w[0], NULL, (const int32_t[]){-1}, 1);
 }
@@ -139,12 +142,18 @@ static void label_outside(world *s) {
     op_cross_entropy(s->t, input(s->t, 1, 1), &o);
 }
 static void offsets_outside(world *s) {
-    attention_layout l = {.n_seqs = 1, .q_offsets = (const int32_t[]){0, 4}, .kv_offsets = (const int32_t[]){0, 4},
-                          .n_heads = 1, .head_dim = WIDTH, .scale = 1.0f};
+    attention_layout l = {.n_seqs = 1,
+                          .q_offsets = (const int32_t[]){0, 4},
+                          .kv_offsets = (const int32_t[]){0, 4},
+                          .n_heads = 1,
+                          .head_dim = WIDTH,
+                          .scale = 1.0f};
     var *x = input(s->t, 3, 1);
     op_attention(s->t, x, x, x, NULL, NULL, &l);
 }
-static void wrong_weight(world *s) { op_linear(s->t, op_slice_columns(s->t, input(s->t, 3, 1), 0, 3), &s->w[0], NULL, ACT_NONE); }
+static void wrong_weight(world *s) {
+    op_linear(s->t, op_slice_columns(s->t, input(s->t, 3, 1), 0, 3), &s->w[0], NULL, ACT_NONE);
+}
 static void released_var(world *s) {
     tape_scope_begin(s->t);
     var *x = input(s->t, 3, 1), *kept = input(s->t, 3, 1);
@@ -191,7 +200,8 @@ static void mistakes_are_named(void **state) {
         {wrong_weight, CLOZE_ERR_INTERNAL, "w (8, 8) does not fit an input of 3 columns"},
         {released_var, CLOZE_ERR_INTERNAL, "op_scale reads a (3, 8) value whose scope has ended"},
         {scope_without_begin, CLOZE_ERR_INTERNAL, "tape_scope_end without"},
-        {homeless_gradient, CLOZE_ERR_INTERNAL, "classifier.weight requires a gradient but is in no parameter block"},
+        {homeless_gradient, CLOZE_ERR_INTERNAL,
+         "classifier.weight requires a gradient but is in no parameter block"},
         {wide_root, CLOZE_ERR_INTERNAL, "not at (3, 8)"},
         {backward_without_grad, CLOZE_ERR_INTERNAL, "begun without gradients"},
         {shared_trunk, CLOZE_ERR_INTERNAL, "backward has passed already"},
@@ -240,7 +250,8 @@ static size_t peak_of_blocks(bool with_grad, bool scopes, bool release, int n) {
     var *x = input(s.t, ROWS, 1);
     for (int i = 0; i < n; i++) {
         if (scopes) tape_scope_begin(s.t);
-        var *y = op_scale(s.t, op_scale(s.t, op_linear(s.t, x, &s.w[0], NULL, ACT_NONE), 1.0f), 1.0f);
+        var *y =
+            op_scale(s.t, op_scale(s.t, op_linear(s.t, x, &s.w[0], NULL, ACT_NONE), 1.0f), 1.0f);
         if (scopes) tape_scope_end(s.t, &y, 1);
         if (release) tape_release(s.t, x);
         x = y;
@@ -253,8 +264,9 @@ static size_t peak_of_blocks(bool with_grad, bool scopes, bool release, int n) {
 
 static void scopes_release_memory(void **state) {
     assert_int_equal(peak_of_blocks(false, false, false, 10), 1 + 3 * 10);
-    assert_int_equal(peak_of_blocks(false, true, false, 10), 10 + 3); /* the outputs stay in the outer scope */
-    assert_int_equal(peak_of_blocks(false, true, true, 10), 1 + 3);   /* one block */
+    assert_int_equal(peak_of_blocks(false, true, false, 10),
+                     10 + 3); /* the outputs stay in the outer scope */
+    assert_int_equal(peak_of_blocks(false, true, true, 10), 1 + 3); /* one block */
     /* With gradients the linear's input stays for its weight's gradient, scale keeps nothing. */
     assert_int_equal(peak_of_blocks(true, true, true, 10), 10 + 3);
 }
@@ -275,8 +287,8 @@ static void backward_frees_as_it_goes(void **state) {
 }
 
 /* Kernels that do nothing: what is left of a step is the tape's own work. */
-static cloze_status mul_nothing(backend_device *dev, const tensor *x, weight *w, const tensor *bias, activation act,
-                                tensor *pre, tensor *y, cloze_error *err) {
+static cloze_status mul_nothing(backend_device *dev, const tensor *x, weight *w, const tensor *bias,
+                                activation act, tensor *pre, tensor *y, cloze_error *err) {
     return CLOZE_OK;
 }
 
@@ -377,7 +389,8 @@ static void frozen_parts_cost_nothing(void **state) {
         assert_int_equal(calls.input_grads, cases[i].input_grads);
         for (int k = 0; k < 2 * N_LAYERS; k++) {
             bool zero = true;
-            for (int64_t e = 0; e < param_n(s.all[k]); e++) zero = zero && ((float *)s.all[k]->grad.data)[e] == 0.0f;
+            for (int64_t e = 0; e < param_n(s.all[k]); e++)
+                zero = zero && ((float *)s.all[k]->grad.data)[e] == 0.0f;
             assert_int_equal(zero, !cases[i].trains[k]);
         }
     }
@@ -425,14 +438,17 @@ static void several_roots_are_their_sum(void **state) {
     begin_world(&s, DTYPE_F32);
     tape_begin_step(s.t, true, 0, NULL, 0);
     var *roots[2];
-    for (int i = 0; i < 2; i++) roots[i] = op_sum(s.t, layers(&s, input(s.t, 5, 1 + (uint64_t)i)), 1.0f);
+    for (int i = 0; i < 2; i++)
+        roots[i] = op_sum(s.t, layers(&s, input(s.t, 5, 1 + (uint64_t)i)), 1.0f);
     MUST(tape_backward(s.t, roots, (const float[]){1.0f, -0.5f}, 2, err));
     copy_grads(&s, together);
 
     param_block_zero_grad(s.block); /* two calls in one step: the graphs share nothing */
     tape_begin_step(s.t, true, 0, NULL, 0);
-    for (int i = 0; i < 2; i++) roots[i] = op_sum(s.t, layers(&s, input(s.t, 5, 1 + (uint64_t)i)), 1.0f);
-    MUST(tape_backward(s.t, &roots[1], (const float[]){-0.5f}, 1, err)); /* the newest first, as a sweep does */
+    for (int i = 0; i < 2; i++)
+        roots[i] = op_sum(s.t, layers(&s, input(s.t, 5, 1 + (uint64_t)i)), 1.0f);
+    MUST(tape_backward(s.t, &roots[1], (const float[]){-0.5f}, 1,
+                       err)); /* the newest first, as a sweep does */
     MUST(tape_backward(s.t, &roots[0], NULL, 1, err));
     copy_grads(&s, apart);
     assert_same_bits(apart, together, N_GRADS, "two backward calls");
@@ -456,7 +472,8 @@ static void one_root_may_be_named_twice(void **state) {
         param_block_zero_grad(s.block);
         tape_begin_step(s.t, true, 0, NULL, 0);
         var *root = op_sum(s.t, layers(&s, input(s.t, 5, 1)), 1.0f), *roots[] = {root, root};
-        MUST(tape_backward(s.t, roots, (const float[]){pass ? 2.0f : 1.0f, 1.0f}, pass ? 1 : 2, err));
+        MUST(tape_backward(s.t, roots, (const float[]){pass ? 2.0f : 1.0f, 1.0f}, pass ? 1 : 2,
+                           err));
         copy_grads(&s, pass ? doubled : twice);
     }
     assert_same_bits(twice, doubled, N_GRADS, "a root named twice");
@@ -553,22 +570,26 @@ static void frozen_parameters_may_be_narrow(void **state) {
                 dtype_to_f32(wide[i], narrow[i], dtypes[k], (size_t)n);
                 p[i] = (param){0};
                 p[i].w.version = 1;
-                p[i].w.t = tensor_of(pass ? (void *)wide[i] : narrow[i], pass ? DTYPE_F32 : dtypes[k],
-                                     n / WIDTH, WIDTH);
+                p[i].w.t = tensor_of(pass ? (void *)wide[i] : narrow[i],
+                                     pass ? DTYPE_F32 : dtypes[k], n / WIDTH, WIDTH);
             }
             tape_begin_step(s.t, true, 0, NULL, 0);
             var *x = input(s.t, 3, 1);
             const int32_t rows[] = {4, 0, 4}, *ids = rows;
             param *table = &p[0];
             MUST(tape_read(s.t, op_linear(s.t, x, &p[0], &p[1], ACT_NONE), results[pass][0], err));
-            MUST(tape_read(s.t, op_layer_norm(s.t, x, NULL, 0, 0, &p[1], &p[2], 1e-5f), results[pass][1], err));
+            MUST(tape_read(s.t, op_layer_norm(s.t, x, NULL, 0, 0, &p[1], &p[2], 1e-5f),
+                           results[pass][1], err));
             MUST(tape_read(s.t, op_mul(s.t, x, tape_param(s.t, &p[2])), results[pass][2], err));
-            MUST(tape_read(s.t, op_linear_rows(s.t, op_embedding(s.t, &table, &ids, 1, 3), &p[0], &p[1], rows, 3),
-                           results[pass][3], err));
+            MUST(tape_read(
+                s.t,
+                op_linear_rows(s.t, op_embedding(s.t, &table, &ids, 1, 3), &p[0], &p[1], rows, 3),
+                results[pass][3], err));
             must_tape(s.t);
             for (int i = 0; i < 3; i++) s.be.weight_drop_packs(s.dev, &p[i].w);
         }
-        for (int i = 0; i < 3; i++) assert_same_bits(results[0][i], results[1][i], 3 * WIDTH, dtype_name(dtypes[k]));
+        for (int i = 0; i < 3; i++)
+            assert_same_bits(results[0][i], results[1][i], 3 * WIDTH, dtype_name(dtypes[k]));
         assert_same_bits(results[0][3], results[1][3], 9, "linear_rows");
     }
     end_world(&s);
@@ -617,12 +638,14 @@ static void dropout_follows_the_rows(void **state) {
         MUST(tape_read(s.t, op_dropout(s.t, x, 0.5f, 2), b, err)); /* another site, another mask */
         assert_memory_not_equal(a, b, sizeof a);
 
-        MUST(tape_read(s.t, op_gather_rows(s.t, dropped, rows, 3), a, err)); /* gathered rows keep theirs */
+        MUST(tape_read(s.t, op_gather_rows(s.t, dropped, rows, 3), a,
+                       err)); /* gathered rows keep theirs */
         MUST(tape_read(s.t, op_dropout(s.t, op_gather_rows(s.t, x, rows, 3), 0.5f, 1), b, err));
         assert_same_bits(a, b, 3 * WIDTH, "gathered rows");
         var *halves[2] = {op_gather_rows(s.t, x, (const int32_t[]){3, 4, 5}, 3),
                           op_gather_rows(s.t, x, (const int32_t[]){0, 1}, 2)};
-        MUST(tape_read(s.t, op_gather_rows(s.t, dropped, (const int32_t[]){3, 4, 5, 0, 1}, 5), a, err));
+        MUST(tape_read(s.t, op_gather_rows(s.t, dropped, (const int32_t[]){3, 4, 5, 0, 1}, 5), a,
+                       err));
         MUST(tape_read(s.t, op_dropout(s.t, op_concat_rows(s.t, halves, 2), 0.5f, 1), b, err));
         assert_same_bits(a, b, 5 * WIDTH, "joined rows");
         MUST(tape_read(s.t, op_dropout(s.t, op_mean_pool(s.t, x, offsets, 2), 0.5f, 1), b, err));
@@ -634,7 +657,8 @@ static void dropout_follows_the_rows(void **state) {
         tape_set_row_keys(s.t, turned, N);
         MUST(tape_read(s.t, op_dropout(s.t, x, 0.5f, 1), b, err));
         MUST(tape_read(s.t, dropped, a, err));
-        for (int c = 0; c < WIDTH; c++) assert_int_equal(a[c] == 0.0f, b[(N - 1) * WIDTH + c] == 0.0f);
+        for (int c = 0; c < WIDTH; c++)
+            assert_int_equal(a[c] == 0.0f, b[(N - 1) * WIDTH + c] == 0.0f);
         tape_set_row_keys(s.t, NULL, 0);
         assert_ptr_equal(op_dropout(s.t, x, 0.5f, 1), x);
         must_tape(s.t);

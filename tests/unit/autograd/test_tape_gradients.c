@@ -1,12 +1,12 @@
 /*
  * Gradient check of every op through the tape, against central differences, for each backend.
  *
- * The loss is L = sum over uses of <c, y>, with fixed random c, summed on the host in double from the
- * f32 results. With the four-point formula and step h = 0.03 the truncation error is h^4/30 of the
- * fifth derivative (3e-8 for values of order 1) and the rounding error about 1.5 eps |y| / h times a
- * few elements (1e-5), so 2e-4 of the largest gradient has room for a factor of ten and is still far
- * below any wrong formula. Every op runs once (gradients are written) and twice on the same inputs
- * (they are added to), and with each input trainable alone (the others are pruned).
+ * The loss is L = sum over uses of <c, y>, with fixed random c, summed on the host in double from
+ * the f32 results. With the four-point formula and step h = 0.03 the truncation error is h^4/30 of
+ * the fifth derivative (3e-8 for values of order 1) and the rounding error about 1.5 eps |y| / h
+ * times a few elements (1e-5), so 2e-4 of the largest gradient has room for a factor of ten and is
+ * still far below any wrong formula. Every op runs once (gradients are written) and twice on the
+ * same inputs (they are added to), and with each input trainable alone (the others are pruned).
  */
 #include "unit/autograd/autograd_support.h"
 
@@ -24,16 +24,25 @@ typedef struct op_case {
     bool keep_away; /* inputs at least 0.2 from 0, where the function has a kink */
 } op_case;
 
-static const int32_t offsets[] = {0, 2, 6};       /* B = 2, N = 6 */
+static const int32_t offsets[] = {0, 2, 6}; /* B = 2, N = 6 */
 static const int32_t kv_offsets[] = {0, 3, 5};
 static const int32_t ids[] = {3, 0, 3, 1, 4, 3};
 static const int32_t other_ids[] = {0, 0, 1, 0, 1, 1};
 static const int32_t rows[] = {4, 1, 4};
 static const int32_t positions[] = {0, 1, 0, 1, 2, 3};
 
-static attention_layout layout(attention_mask mask, float dropout_p, int32_t n_prefix, bool per_seq) {
-    return (attention_layout){.n_seqs = 2, .q_offsets = offsets, .kv_offsets = offsets, .n_heads = 2, .head_dim = 3,
-                              .scale = 0.6f, .mask = mask, .dropout_p = dropout_p, .site = 5, .n_prefix = n_prefix,
+static attention_layout layout(attention_mask mask, float dropout_p, int32_t n_prefix,
+                               bool per_seq) {
+    return (attention_layout){.n_seqs = 2,
+                              .q_offsets = offsets,
+                              .kv_offsets = offsets,
+                              .n_heads = 2,
+                              .head_dim = 3,
+                              .scale = 0.6f,
+                              .mask = mask,
+                              .dropout_p = dropout_p,
+                              .site = 5,
+                              .n_prefix = n_prefix,
                               .prefix_per_seq = per_seq};
 }
 
@@ -102,7 +111,9 @@ BUILD(gather) { return op_gather_rows(t, x[0], rows, 3); }
 BUILD(concat_rows) { return op_concat_rows(t, (var *[]){x[0], x[1], x[0]}, 3); }
 BUILD(concat_columns) { return op_concat_columns(t, (var *[]){x[0], x[1]}, 2); }
 BUILD(slice_columns) { return op_slice_columns(t, x[0], 1, 2); }
-BUILD(slice_then_linear) { return op_linear(t, op_slice_columns(t, x[0], 1, 3), p[1], NULL, ACT_NONE); }
+BUILD(slice_then_linear) {
+    return op_linear(t, op_slice_columns(t, x[0], 1, 3), p[1], NULL, ACT_NONE);
+}
 BUILD(add_columns) { return op_add_columns(t, x[0], x[1], 2); }
 BUILD(mean_pool) { return op_mean_pool(t, x[0], offsets, 2); }
 BUILD(log_softmax) { return op_log_softmax(t, x[0]); }
@@ -110,7 +121,8 @@ BUILD(logsumexp) { return op_logsumexp(t, x[0], (const int32_t[]){0, 2, 5}, 2); 
 BUILD(cross_entropy) {
     static const int32_t labels[] = {2, LABEL_IGNORE, 0, 4, 1, 3};
     static const float weights[] = {0.5f, 1.0f, 2.0f, 0.1f, 1.5f};
-    cross_entropy_options o = {.labels = labels, .class_weights = weights, .label_smoothing = 0.1f, .scale = 0.4f};
+    cross_entropy_options o = {
+        .labels = labels, .class_weights = weights, .label_smoothing = 0.1f, .scale = 0.4f};
     return op_cross_entropy(t, x[0], &o);
 }
 BUILD(cross_entropy_soft) {
@@ -130,6 +142,7 @@ BUILD(cosine) { return op_cosine(t, x[0], x[1], 1e-8f); }
 BUILD(cosine_itself) { return op_cosine(t, x[0], x[0], 1e-8f); }
 BUILD(lstm) { return op_lstm(t, x[0], p[1], p[2], p[3], p[4], 2, offsets, false); }
 BUILD(lstm_reverse) { return op_lstm(t, x[0], p[1], p[2], p[3], p[4], 2, offsets, true); }
+BUILD(reshape) { return op_reshape(t, x[0], 3, 10); }
 BUILD(sum) { return op_sum(t, x[0], 0.3f); }
 
 static const op_case cases[] = {
@@ -143,7 +156,8 @@ static const op_case cases[] = {
     {"linear_logits", linear_logits, .shapes = {{6, 5}, {4, 5}, {1, 4}}},
     {"linear over a row-lazy table", linear_tied, .shapes = {{5, 3}, {6, 3}, {1, 5}}, .lazy = true},
     {"linear_rows", linear_rows, .shapes = {{5, 3}, {6, 3}, {1, 5}}},
-    {"linear_rows over a row-lazy table", linear_rows, .shapes = {{5, 3}, {6, 3}, {1, 5}}, .lazy = true},
+    {"linear_rows over a row-lazy table", linear_rows, .shapes = {{5, 3}, {6, 3}, {1, 5}},
+     .lazy = true},
     {"relu", activation_relu, .shapes = {{6, 5}}, .keep_away = true},
     {"gelu_erf", activation_gelu, .shapes = {{6, 5}}},
     {"gelu_tanh", activation_gelu_tanh, .shapes = {{6, 5}}},
@@ -167,7 +181,8 @@ static const op_case cases[] = {
     {"attention", attention_full, .shapes = {{6, 18}}},
     {"attention, causal with dropout", attention_causal_dropout, .shapes = {{6, 18}}},
     {"attention with a shared prefix", attention_prefix, .shapes = {{6, 18}, {2, 6}, {2, 6}}},
-    {"attention with a prefix per sequence", attention_prefix_per_seq, .shapes = {{6, 18}, {4, 6}, {4, 6}}},
+    {"attention with a prefix per sequence", attention_prefix_per_seq,
+     .shapes = {{6, 18}, {4, 6}, {4, 6}}},
     {"attention over other keys", attention_cross, .shapes = {{6, 6}, {5, 6}, {5, 6}}},
     {"attention, keys are values", attention_same_key_value, .shapes = {{6, 6}, {6, 6}}},
     {"gather_rows", gather, .shapes = {{6, 4}}},
@@ -188,6 +203,7 @@ static const op_case cases[] = {
     {"cosine of x with itself", cosine_itself, .shapes = {{4, 5}}},
     {"lstm", lstm, .shapes = {{6, 3}, {8, 3}, {8, 2}, {1, 8}, {1, 8}}},
     {"lstm in reverse", lstm_reverse, .shapes = {{6, 3}, {8, 3}, {8, 2}, {1, 8}, {1, 8}}},
+    {"reshape", reshape, .shapes = {{6, 5}}},
     {"sum", sum, .shapes = {{6, 5}}},
 };
 
@@ -241,7 +257,8 @@ static double loss_of(fixture *f, int n_uses) {
         int64_t n = y[k]->t.rows * y[k]->t.cols;
         assert_true(n <= COUNT(values));
         MUST(tape_read(f->t, y[k], values, err));
-        for (int64_t i = 0; i < n; i++) loss += (double)values[i] * (double)number(7 + (uint64_t)k, i);
+        for (int64_t i = 0; i < n; i++)
+            loss += (double)values[i] * (double)number(7 + (uint64_t)k, i);
     }
     return loss;
 }
@@ -252,7 +269,8 @@ static void gradients(fixture *f, int n_uses) {
     for (int k = 0; k < n_uses; k++) {
         float c[256];
         fill(c, y[k]->t.rows * y[k]->t.cols, 7 + (uint64_t)k);
-        roots[k] = op_sum(f->t, op_mul(f->t, y[k], tape_input(f->t, c, y[k]->t.rows, y[k]->t.cols)), 1.0f);
+        roots[k] =
+            op_sum(f->t, op_mul(f->t, y[k], tape_input(f->t, c, y[k]->t.rows, y[k]->t.cols)), 1.0f);
     }
     param_block_zero_grad(f->block);
     MUST(tape_backward(f->t, roots, NULL, n_uses, err));
@@ -276,9 +294,12 @@ static void check_differences(fixture *f, int n_uses) {
         int64_t where = 0;
         double numeric_there = 0.0;
         for (int64_t i = 0; i < param_n(p); i++) {
-            double near = shifted_loss(f, p, i, STEP, n_uses) - shifted_loss(f, p, i, -STEP, n_uses);
-            double far = shifted_loss(f, p, i, 2 * STEP, n_uses) - shifted_loss(f, p, i, -2 * STEP, n_uses);
-            double numeric = (8.0 * near - far) / (12.0 * STEP), difference = fabs(numeric - (double)grad[i]);
+            double near =
+                shifted_loss(f, p, i, STEP, n_uses) - shifted_loss(f, p, i, -STEP, n_uses);
+            double far =
+                shifted_loss(f, p, i, 2 * STEP, n_uses) - shifted_loss(f, p, i, -2 * STEP, n_uses);
+            double numeric = (8.0 * near - far) / (12.0 * STEP),
+                   difference = fabs(numeric - (double)grad[i]);
             if (fabs(numeric) > largest) largest = fabs(numeric);
             if (!(difference <= worst)) {
                 worst = difference;
@@ -287,8 +308,10 @@ static void check_differences(fixture *f, int n_uses) {
             }
         }
         if (!(worst <= TOLERANCE * (largest > 0.1 ? largest : 0.1)))
-            fail_msg("%s on %s, %d uses: input %d, element %lld: gradient %.7g, differences say %.7g", f->c->name,
-                     f->be->name, n_uses, k, (long long)where, (double)grad[where], numeric_there);
+            fail_msg(
+                "%s on %s, %d uses: input %d, element %lld: gradient %.7g, differences say %.7g",
+                f->c->name, f->be->name, n_uses, k, (long long)where, (double)grad[where],
+                numeric_there);
     }
 }
 
@@ -296,7 +319,8 @@ static void check_differences(fixture *f, int n_uses) {
 static void check_each_alone(fixture *f) {
     float expected[MAX_PARAMS][256];
     gradients(f, 1);
-    for (int k = 0; k < f->n; k++) memcpy(expected[k], f->p[k]->grad.data, (size_t)param_n(f->p[k]) * sizeof(float));
+    for (int k = 0; k < f->n; k++)
+        memcpy(expected[k], f->p[k]->grad.data, (size_t)param_n(f->p[k]) * sizeof(float));
     for (int k = 0; k < f->n; k++) {
         for (int i = 0; i < f->n; i++) f->p[i]->requires_grad = i == k;
         gradients(f, 1);

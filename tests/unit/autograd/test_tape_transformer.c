@@ -5,17 +5,31 @@
  */
 #include "unit/autograd/autograd_support.h"
 
-#define V 50  /* vocabulary */
-#define H 24  /* hidden */
-#define F 40  /* ffn */
-#define A 3   /* heads */
-#define L 2   /* layers */
-#define C 4   /* classes */
-#define B 3   /* sequences */
-#define N 19  /* tokens */
-#define R 4   /* mask rows */
+#define V 50 /* vocabulary */
+#define H 24 /* hidden */
+#define F 40 /* ffn */
+#define A 3  /* heads */
+#define L 2  /* layers */
+#define C 4  /* classes */
+#define B 3  /* sequences */
+#define N 19 /* tokens */
+#define R 4  /* mask rows */
 
-enum { QKV_W, QKV_B, OUT_W, OUT_B, NORM1_W, NORM1_B, UP_W, UP_B, DOWN_W, DOWN_B, NORM2_W, NORM2_B, PER_LAYER };
+enum {
+    QKV_W,
+    QKV_B,
+    OUT_W,
+    OUT_B,
+    NORM1_W,
+    NORM1_B,
+    UP_W,
+    UP_B,
+    DOWN_W,
+    DOWN_B,
+    NORM2_W,
+    NORM2_B,
+    PER_LAYER
+};
 enum { WORDS, PLACES, NORM_W, NORM_B, LM_BIAS, CLS_W, CLS_B, N_SHARED };
 #define N_PARAMS (N_SHARED + L * PER_LAYER)
 
@@ -31,9 +45,11 @@ typedef struct model {
     param_block *block;
 } model;
 
-static const int shared_shapes[N_SHARED][2] = {{V, H}, {16, H}, {1, H}, {1, H}, {1, V}, {C, H}, {1, C}};
-static const int layer_shapes[PER_LAYER][2] = {{3 * H, H}, {1, 3 * H}, {H, H}, {1, H}, {1, H}, {1, H},
-                                               {F, H},     {1, F},     {H, F}, {1, H}, {1, H}, {1, H}};
+static const int shared_shapes[N_SHARED][2] = {{V, H}, {16, H}, {1, H}, {1, H},
+                                               {1, V}, {C, H},  {1, C}};
+static const int layer_shapes[PER_LAYER][2] = {{3 * H, H}, {1, 3 * H}, {H, H}, {1, H},
+                                               {1, H},     {1, H},     {F, H}, {1, F},
+                                               {H, F},     {1, H},     {1, H}, {1, H}};
 
 static void begin_model(model *m, const backend *be, cloze_dtype compute, const options *o) {
     memset(m, 0, sizeof *m);
@@ -47,11 +63,13 @@ static void begin_model(model *m, const backend *be, cloze_dtype compute, const 
         make_param(p, "p", shape[0], shape[1], 1000 + (uint64_t)i);
         bool norm_gain = i == NORM_W || (i >= N_SHARED && (k == NORM1_W || k == NORM2_W));
         float *values = p->w.t.data;
-        for (int64_t e = 0; e < param_n(p); e++) values[e] = norm_gain ? 1.0f + 0.2f * values[e] : 0.4f * values[e];
+        for (int64_t e = 0; e < param_n(p); e++)
+            values[e] = norm_gain ? 1.0f + 0.2f * values[e] : 0.4f * values[e];
     }
     m->shared[WORDS].row_lazy = m->shared[PLACES].row_lazy = !o->dense;
     MUST(param_block_create(m->all, N_PARAMS, &m->block, err));
-    for (int i = 0; o->frozen && i < N_PARAMS; i++) m->all[i]->requires_grad = i == CLS_W || i == CLS_B;
+    for (int i = 0; o->frozen && i < N_PARAMS; i++)
+        m->all[i]->requires_grad = i == CLS_W || i == CLS_B;
 }
 
 static void end_model(model *m) {
@@ -104,10 +122,17 @@ static var *layer_forward(tape *t, void *ctx, var *x) {
     const layer_call *call = ctx;
     param *p = call->m->layers[call->layer];
     uint64_t site = 10 * (uint64_t)call->layer;
-    attention_layout layout = {.n_seqs = B, .q_offsets = call->b->offsets, .kv_offsets = call->b->offsets, .n_heads = A,
-                               .head_dim = H / A, .scale = 0.35f, .dropout_p = 0.1f, .site = site + 1};
+    attention_layout layout = {.n_seqs = B,
+                               .q_offsets = call->b->offsets,
+                               .kv_offsets = call->b->offsets,
+                               .n_heads = A,
+                               .head_dim = H / A,
+                               .scale = 0.35f,
+                               .dropout_p = 0.1f,
+                               .site = site + 1};
     if (!call->o->no_scopes) tape_scope_begin(t);
-    var *a = op_attention_qkv(t, op_linear(t, x, &p[QKV_W], &p[QKV_B], ACT_NONE), NULL, NULL, &layout);
+    var *a =
+        op_attention_qkv(t, op_linear(t, x, &p[QKV_W], &p[QKV_B], ACT_NONE), NULL, NULL, &layout);
     a = op_linear(t, a, &p[OUT_W], &p[OUT_B], ACT_NONE);
     var *h = op_layer_norm(t, a, x, 0.1f, site + 2, &p[NORM1_W], &p[NORM1_B], 1e-12f);
     var *f = op_linear(t, h, &p[UP_W], &p[UP_B], ACT_GELU_ERF);
@@ -126,25 +151,31 @@ static var *encode(model *m, const batch *b, const options *o, layer_call calls[
     x = op_dropout(t, x, 0.1f, 99);
     for (int i = 0; i < L; i++) {
         calls[i] = (layer_call){m, b, o, i};
-        var *y = o->checkpoint ? tape_checkpoint(t, layer_forward, &calls[i], x) : layer_forward(t, &calls[i], x);
+        var *y = o->checkpoint ? tape_checkpoint(t, layer_forward, &calls[i], x)
+                               : layer_forward(t, &calls[i], x);
         if (o->release) tape_release(t, x);
         x = y;
     }
     return x;
 }
 
-/* losses[0]: masked LM, losses[1]: classes. mask_logits (R,V) and class_logits (B,C) may be NULL. */
-static void run(model *m, const options *o, bool backward, float losses[2], float *mask_logits, float *class_logits) {
+/* losses[0]: masked LM, losses[1]: classes. mask_logits (R,V) and class_logits (B,C) may be NULL.
+ */
+static void run(model *m, const options *o, bool backward, float losses[2], float *mask_logits,
+                float *class_logits) {
     tape *t = m->t;
     batch b;
     layer_call calls[L];
     make_batch(&b, o->swapped);
     tape_begin_step(t, backward, 77, o->dropout ? b.keys : NULL, N);
     var *x = encode(m, &b, o, calls);
-    var *words = op_linear_logits(t, op_gather_rows(t, x, b.masks, R), &m->shared[WORDS], &m->shared[LM_BIAS]);
+    var *words = op_linear_logits(t, op_gather_rows(t, x, b.masks, R), &m->shared[WORDS],
+                                  &m->shared[LM_BIAS]);
     var *pooled = op_activation(t, op_gather_rows(t, x, b.firsts, B), ACT_TANH);
-    var *classes = op_linear_logits(t, op_dropout(t, pooled, 0.1f, 98), &m->shared[CLS_W], &m->shared[CLS_B]);
-    cross_entropy_options lm = {.labels = b.words, .scale = 1.0f / R}, cls = {.labels = b.labels, .scale = 1.0f / B};
+    var *classes =
+        op_linear_logits(t, op_dropout(t, pooled, 0.1f, 98), &m->shared[CLS_W], &m->shared[CLS_B]);
+    cross_entropy_options lm = {.labels = b.words, .scale = 1.0f / R},
+                          cls = {.labels = b.labels, .scale = 1.0f / B};
     var *roots[2] = {op_cross_entropy(t, words, &lm), op_cross_entropy(t, classes, &cls)};
     for (int i = 0; i < 2; i++) MUST(tape_read(t, roots[i], &losses[i], err));
     if (mask_logits) MUST(tape_read(t, words, mask_logits, err));
@@ -179,7 +210,8 @@ static float *result_of(const backend *be, cloze_dtype compute, options o, int64
     return out;
 }
 
-static void expect_same(const backend *be, cloze_dtype compute, options a, options b, const char *what) {
+static void expect_same(const backend *be, cloze_dtype compute, options a, options b,
+                        const char *what) {
     int64_t n;
     float *x = result_of(be, compute, a, &n), *y = result_of(be, compute, b, &n);
     assert_true(isfinite(x[0]) && isfinite(x[1]) && x[0] > 0 && x[1] > 0);
@@ -224,7 +256,8 @@ static void gradient_agrees_along_directions(void **state) {
         run(&m, &o, true, losses, NULL, NULL);
         for (int i = 0; i < N_PARAMS; i++)
             for (int64_t e = 0; e < param_n(m.all[i]); e++)
-                slope += (double)((float *)m.all[i]->grad.data)[e] * (double)number(direction * 100 + (uint64_t)i, e);
+                slope += (double)((float *)m.all[i]->grad.data)[e] *
+                         (double)number(direction * 100 + (uint64_t)i, e);
         static const double shifts[4] = {-2, -1, 1, 2};
         for (int k = 0; k < 4; k++) {
             float *kept = mem_calloc((size_t)total_params(&m), sizeof *kept), *next = kept;
@@ -232,7 +265,8 @@ static void gradient_agrees_along_directions(void **state) {
                 float *values = m.all[i]->w.t.data;
                 for (int64_t e = 0; e < param_n(m.all[i]); e++) {
                     *next++ = values[e];
-                    values[e] += (float)(shifts[k] * step) * number(direction * 100 + (uint64_t)i, e);
+                    values[e] +=
+                        (float)(shifts[k] * step) * number(direction * 100 + (uint64_t)i, e);
                 }
                 m.all[i]->w.version++;
             }
@@ -248,7 +282,8 @@ static void gradient_agrees_along_directions(void **state) {
         }
         double numeric = (8.0 * (at[2] - at[1]) - (at[3] - at[0])) / (12.0 * step);
         if (!(fabs(numeric - slope) < 2e-3 * (fabs(slope) > 1.0 ? fabs(slope) : 1.0)))
-            fail_msg("direction %d: gradient %.6f, differences %.6f", (int)direction, slope, numeric);
+            fail_msg("direction %d: gradient %.6f, differences %.6f", (int)direction, slope,
+                     numeric);
     }
     end_model(&m);
 }
@@ -267,7 +302,8 @@ static void packing_order_does_not_matter(void **state) {
             end_model(&m);
             grads[i] = result_of(backend_of(state), DTYPE_F32, o[i], &n);
         }
-        for (int s = 0; s < B; s++) memcpy(turned + s * C, classes[1] + (B - 1 - s) * C, C * sizeof *turned);
+        for (int s = 0; s < B; s++)
+            memcpy(turned + s * C, classes[1] + (B - 1 - s) * C, C * sizeof *turned);
         assert_true(relative_difference(turned, classes[0], B * C) < 1e-5);
         assert_true(relative_difference(losses[1], losses[0], 2) < 1e-5);
         assert_true(relative_difference(grads[1], grads[0], n) < 1e-5);
@@ -276,8 +312,10 @@ static void packing_order_does_not_matter(void **state) {
     }
 }
 
-/* Without a gradient to come a backend may fuse differently: the same bits on ref, and rounding elsewhere. */
-static void expect_near(const backend *be, const float *a, const float *b, int64_t n, double tolerance, const char *what) {
+/* Without a gradient to come a backend may fuse differently: the same bits on ref, and rounding
+ * elsewhere. */
+static void expect_near(const backend *be, const float *a, const float *b, int64_t n,
+                        double tolerance, const char *what) {
     if (be == &backend_ref) assert_same_bits(a, b, n, what);
     double d = relative_difference(a, b, n);
     if (!(d <= tolerance)) fail_msg("%s on %s: %.3g apart", what, be->name, d);
@@ -286,13 +324,17 @@ static void expect_near(const backend *be, const float *a, const float *b, int64
 static void a_frozen_body_leaves_the_head_as_it_is(void **state) {
     int64_t n;
     options o = {.dropout = true}, frozen = {.dropout = true, .frozen = true};
-    float *all = result_of(backend_of(state), DTYPE_F32, o, &n), *head = result_of(backend_of(state), DTYPE_F32, frozen, &n);
+    float *all = result_of(backend_of(state), DTYPE_F32, o, &n),
+          *head = result_of(backend_of(state), DTYPE_F32, frozen, &n);
     int64_t at = 2;
     for (int i = 0; i < N_PARAMS; i++) {
         int64_t size = i < N_SHARED ? shared_shapes[i][0] * shared_shapes[i][1]
-                                    : layer_shapes[(i - N_SHARED) % PER_LAYER][0] * layer_shapes[(i - N_SHARED) % PER_LAYER][1];
-        if (i == CLS_W || i == CLS_B) expect_near(backend_of(state), head + at, all + at, size, 1e-5, "head");
-        else for (int64_t e = 0; e < size; e++) assert_true(head[at + e] == 0.0f);
+                                    : layer_shapes[(i - N_SHARED) % PER_LAYER][0] *
+                                          layer_shapes[(i - N_SHARED) % PER_LAYER][1];
+        if (i == CLS_W || i == CLS_B)
+            expect_near(backend_of(state), head + at, all + at, size, 1e-5, "head");
+        else
+            for (int64_t e = 0; e < size; e++) assert_true(head[at + e] == 0.0f);
         at += size;
     }
     assert_int_equal(at, n);
@@ -304,7 +346,8 @@ static void a_frozen_body_leaves_the_head_as_it_is(void **state) {
 static void bf16_is_near_f32(void **state) {
     int64_t n;
     options o = {.dropout = true};
-    float *f32 = result_of(backend_of(state), DTYPE_F32, o, &n), *bf16 = result_of(backend_of(state), DTYPE_BF16, o, &n);
+    float *f32 = result_of(backend_of(state), DTYPE_F32, o, &n),
+          *bf16 = result_of(backend_of(state), DTYPE_BF16, o, &n);
     assert_true(relative_difference(bf16, f32, 2) < 0.02);
     double dot = 0, aa = 0, bb = 0;
     for (int64_t i = 2; i < n; i++) {
@@ -346,8 +389,13 @@ static void training_learns(void **state) {
             run(&m, &o, true, losses, NULL, NULL);
             history[checkpoint][step] = losses[0] + losses[1];
             MUST(param_block_grad_norm(m.block, m.be, m.dev, &norm, err));
-            adamw_spec spec = {.lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 0.01f,
-                               .grad_scale = norm > 1.0 ? (float)(1.0 / norm) : 1.0f, .step = step + 1};
+            adamw_spec spec = {.lr = 0.01f,
+                               .beta1 = 0.9f,
+                               .beta2 = 0.999f,
+                               .eps = 1e-8f,
+                               .weight_decay = 0.01f,
+                               .grad_scale = norm > 1.0 ? (float)(1.0 / norm) : 1.0f,
+                               .step = step + 1};
             MUST(param_block_adamw(m.block, m.be, m.dev, (adamw_spec[]){spec, spec}, err));
         }
         end_model(&m);
