@@ -2,9 +2,9 @@
  * Linear layers: oneDNN products between an activation and a weight, in f32 or bf16.
  *
  * Products run on a bucketed number of rows (the capacity, or less for a few rows), so that the set
- * of shapes, each of which needs a primitive, stays small. Rows between the tensor's own and the
- * bucket are cleared first: stale numbers there would otherwise be multiplied again from layer to
- * layer and from step to step, until they overflow or crawl through denormals.
+ * of shapes, each of which needs a primitive, stays small. The rows of a result between the tensor's
+ * own and the bucket are cleared afterwards: stale numbers would otherwise be multiplied again from
+ * layer to layer and from step to step, until they overflow or crawl through denormals.
  */
 #include <omp.h>
 #include <string.h>
@@ -83,7 +83,6 @@ static cloze_status product(backend_device *dev, const tensor *in, weight *w, bo
     tensor factor, x, b, result = *out;
     void *memory;
     cutter c;
-    clear_rows(in, in->rows, rows);
     CLOZE_TRY(weight_for_product(dev, w, low ? DTYPE_BF16 : DTYPE_F32, in->dtype == DTYPE_BF16, &factor, err));
     CLOZE_TRY(device_scratch(dev, cut_bytes(rows, in->cols) + cut_bytes(rows, out->cols) + cut_bytes(1, out->cols),
                              &memory, err));
@@ -96,7 +95,10 @@ static cloze_status product(backend_device *dev, const tensor *in, weight *w, bo
                 act, accumulate && !by_scratch};
     if (transpose) p.b = matrix_transposed(p.b);
     CLOZE_TRY(multiply(dev, &p, err));
-    if (!by_scratch) return CLOZE_OK;
+    if (!by_scratch) {
+        clear_rows(out, out->rows, rows);
+        return CLOZE_OK;
+    }
     result.rows = out->rows;
     return dev->kernels->axpy(dev, 1.0f, &result, accumulate, out, err);
 }

@@ -60,6 +60,13 @@ static inline cloze_dtype linear_weight_dtype(const op_call *c)
     return c->variant == 4 ? DTYPE_BF16 : c->variant == 5 ? DTYPE_F16 : DTYPE_F32;
 }
 
+/* A sum of products of normal numbers wanders as far as sqrt(terms), and rounds by that. */
+static inline void product_tolerance(op_operand *o, int64_t terms)
+{
+    o->terms = (double)terms;
+    o->floor = sqrt((double)terms);
+}
+
 static inline void build_linear_forward(op_call *c)
 {
     int64_t n_out = linear_outputs(c); /* M */
@@ -67,8 +74,10 @@ static inline void build_linear_forward(op_call *c)
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
     op_dense(c, "w", OP_IN, linear_weight_dtype(c), n_out, c->cols, FILL_NORMAL);
     if (c->variant != 3) op_dense(c, "bias", OP_IN, c->stat, 1, n_out, FILL_NORMAL);
-    if (c->variant % 2 == 1) op_rows(c, "pre", OP_OUT, c->aux, c->rows, n_out, FILL_NORMAL)->terms = (double)c->cols;
-    op_rows(c, "y", OP_OUT, c->out, c->rows, n_out, FILL_NORMAL)->terms = (double)c->cols;
+    if (c->variant % 2 == 1) product_tolerance(op_rows(c, "pre", OP_OUT, c->aux, c->rows, n_out, FILL_NORMAL), c->cols);
+    op_operand *y = op_rows(c, "y", OP_OUT, c->out, c->rows, n_out, FILL_NORMAL);
+    product_tolerance(y, c->cols);
+    y->bf16_inside = c->variant % 2 == 1 && c->aux == DTYPE_BF16; /* it may be act of pre as stored */
 }
 
 static inline cloze_status invoke_linear_forward(op_call *c, const backend *b, backend_device *dev, cloze_error *err)
@@ -85,7 +94,7 @@ static inline void build_linear_backward_input(op_call *c)
     op_rows(c, "dy", OP_IN, c->in, c->rows, n_out, FILL_NORMAL);
     op_dense(c, "w", OP_IN, linear_weight_dtype(c), n_out, c->cols, FILL_NORMAL);
     op_operand *dx = op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
-    dx->terms = (double)n_out;
+    product_tolerance(dx, n_out);
 }
 
 static inline cloze_status invoke_linear_backward_input(op_call *c, const backend *b, backend_device *dev,
@@ -258,7 +267,9 @@ static inline void build_rms_norm_backward(op_call *c)
     op_rows(c, "x", OP_IN, c->aux, c->rows, c->cols, FILL_NORMAL);
     op_dense(c, "rstd", OP_IN, c->stat, c->rows, 1, FILL_POSITIVE);
     op_dense(c, "gamma", OP_IN, c->stat, 1, c->cols, FILL_POSITIVE);
-    op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL)->terms = (double)c->cols;
+    op_operand *dx = op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
+    dx->terms = (double)c->cols;
+    dx->floor = 1.0; /* dy may lie along x (it does here, with equal random streams): dx is what cancels */
     if (c->variant == 1) return;
     op_dense(c, "dgamma", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL)->terms = (double)c->rows;
 }
@@ -279,8 +290,9 @@ static inline int32_t heads_of(int64_t cols)
 
 /*
  * Attention. Variants: 0 full; 1 causal; 2 causal, shared prefix; 3 prefix per sequence, dropout;
- * 4 more keys than queries (a cache), causal; 5 dropout; 6 keys of other lengths, no lse kept;
- * 7 fewer keys than queries, causal: the first queries see the prefix alone, or nothing.
+ * 4 more keys than queries (a cache), causal; 5 dropout; 6 keys of other lengths;
+ * 7 fewer keys than queries, causal: the first queries see the prefix alone, or nothing; 8 (forward
+ * only, for backward needs the lse that belongs to q and k) no lse kept.
  */
 #define MAX_SEQUENCES 16
 
@@ -346,7 +358,7 @@ static inline void build_attention_forward(op_call *c)
     const attention_spec *spec = &c->attention;
     double terms = spec->max_kv + spec->n_prefix + spec->head_dim;
     attention_tolerance(c, op_rows(c, "ctx", OP_OUT, c->in, c->rows, c->cols, FILL_NORMAL), terms);
-    if (c->variant == 6 && !c->exact) return;
+    if (c->variant == 8) return;
     op_operand *lse = op_dense(c, "lse", OP_OUT, c->stat, c->rows, spec->n_heads, FILL_NORMAL);
     attention_tolerance(c, lse, terms);
     lse->unspecified_inf = true;

@@ -32,7 +32,7 @@ static const op_case cases[] = {
     CASE(layer_norm_backward, 4, "layer_norm_forward"),
     CASE(rms_norm_forward, 2, NULL),
     CASE(rms_norm_backward, 2, "rms_norm_forward"),
-    CASE(attention_forward, 8, NULL),
+    CASE(attention_forward, 9, NULL),
     CASE(attention_backward, 8, "attention_forward"),
     CASE(rope, 8, "rope"),
     CASE(dropout, 6, "dropout"),
@@ -195,8 +195,8 @@ static void compare_outputs(const op_case *k, op_call *expected, op_call *c, con
         if (!is_output(g)) continue;
         op_difference d = op_compare(e, g);
         char what[160];
-        snprintf(what, sizeof what, "'%s'[%lld,%lld] is %.9g, ref has %.9g (%.3g times what is allowed)", g->name,
-                 (long long)d.row, (long long)d.col, d.got, d.expected, d.error);
+        snprintf(what, sizeof what, "'%s'[%lld,%lld] is %.9g, ref has %.9g (difference %.3g, allowed %.3g)",
+                 g->name, (long long)d.row, (long long)d.col, d.got, d.expected, fabs(d.got - d.expected), d.allowed);
         check(d.error <= 1.0, what, k, c, label);
     }
     if (!isnan(expected->host_out) || !isnan(c->host_out)) {

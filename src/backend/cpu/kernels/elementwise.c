@@ -65,8 +65,9 @@ static void act_slope(activation act, const float *x, float *slope, int64_t n)
             float square = x[i] * x[i];
             float u = GELU_TANH_A * x[i] * (1.0f + GELU_TANH_B * square);
             float du = GELU_TANH_A * (1.0f + 3.0f * GELU_TANH_B * square);
-            float s = sigmoid_f32(2.0f * u);
-            slope[i] = s + 2.0f * x[i] * s * (1.0f - s) * du;
+            float s, ds;
+            sigmoid_slope_f32(2.0f * u, &s, &ds);
+            slope[i] = s + 2.0f * x[i] * ds * du;
         }
         break;
     case ACT_RELU:
@@ -76,8 +77,9 @@ static void act_slope(activation act, const float *x, float *slope, int64_t n)
     case ACT_SILU:
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) {
-            float s = sigmoid_f32(x[i]);
-            slope[i] = s * (1.0f + x[i] * (1.0f - s));
+            float s, ds;
+            sigmoid_slope_f32(x[i], &s, &ds);
+            slope[i] = s + x[i] * ds;
         }
         break;
     case ACT_TANH:

@@ -175,8 +175,9 @@ static float element(const tensor *t, int64_t row, int64_t col)
     return value;
 }
 
-/* One side's gradient: dx = sum over z of g (z/|z| - cos x/|x|)/|x|, without the norm's part where
- * eps stands in for it. transposed: y, dy are (rows of z, rows of x). */
+/* One side's gradient: dx = sum over z of g (z/|z| - cos x/|x|)/|x|, without the norm's part where eps
+ * stands in for it. In double: where x and z are nearly parallel the two cancel. transposed: y, dy
+ * are (rows of z, rows of x). */
 static void cosine_side(backend_device *dev, const tensor *x, const double *norm_x, const tensor *z,
                         const double *norm_z, double eps, const tensor *y, const tensor *dy, bool transposed,
                         const tensor *dx)
@@ -184,25 +185,21 @@ static void cosine_side(backend_device *dev, const tensor *x, const double *norm
     int64_t n_chunks = chunk_count(x);
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, x->rows * z->rows * x->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
-        float sum[CHUNK] = {0}, in[CHUNK];
+        double sum[CHUNK] = {0};
+        float in_x[CHUNK], in_z[CHUNK], out[CHUNK];
         chunk c = chunk_get(x, i);
-        double own = 0.0; /* what multiplies x itself */
+        double norm = norm_x[c.row];
+        const float *self = row_load(x, c.row, c.col, c.n, in_x);
         for (int64_t j = 0; j < z->rows; j++) {
-            float g = transposed ? element(dy, j, c.row) : element(dy, c.row, j);
-            float cosine = transposed ? element(y, j, c.row) : element(y, c.row, j);
-            float factor = (float)(g / (norm_z[j] * norm_x[c.row]));
-            const float *other = row_load(z, j, c.col, c.n, in);
+            double g = transposed ? element(dy, j, c.row) : element(dy, c.row, j);
+            double cosine = transposed ? element(y, j, c.row) : element(y, c.row, j);
+            const float *other = row_load(z, j, c.col, c.n, in_z);
+            double other_norm = norm_z[j], along = norm > eps ? cosine : 0.0;
 #pragma omp simd
-            for (int64_t k = 0; k < c.n; k++) sum[k] += factor * other[k];
-            own += (double)g * cosine / (norm_x[c.row] * norm_x[c.row]);
+            for (int64_t k = 0; k < c.n; k++) sum[k] += g * (other[k] / other_norm - along * (self[k] / norm)) / norm;
         }
-        if (norm_x[c.row] > eps) {
-            float factor = (float)own;
-            const float *self = row_load(x, c.row, c.col, c.n, in);
-#pragma omp simd
-            for (int64_t k = 0; k < c.n; k++) sum[k] -= factor * self[k];
-        }
-        row_store(dx, c.row, c.col, c.n, sum);
+        for (int64_t k = 0; k < c.n; k++) out[k] = (float)sum[k];
+        row_store(dx, c.row, c.col, c.n, out);
     }
 }
 

@@ -38,6 +38,14 @@ static inline float exp_f32(float x)
 
 static inline float sigmoid_f32(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
 
+/* s = sigmoid(x) and its derivative s (1 - s), in which 1 - s must not be a difference: it cancels. */
+static inline void sigmoid_slope_f32(float x, float *s, float *ds)
+{
+    float e = exp_f32(-fabsf(x)), r = 1.0f / (1.0f + e);
+    *s = x < 0.0f ? e * r : r;
+    *ds = e * r * r;
+}
+
 static inline float tanh_f32(float x)
 {
     float a = fabsf(x), s = x * x;
