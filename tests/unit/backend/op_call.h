@@ -358,7 +358,7 @@ static inline double op_allowed(const op_operand *o, double want, double largest
 typedef struct op_difference {
     double error;             /* the largest, in units of what is allowed; INFINITY for a NaN on one side */
     int64_t row, col;
-    double expected, got;
+    double expected, got, allowed;
 } op_difference;
 
 static inline op_difference op_compare(op_operand *expected, op_operand *got)
@@ -377,9 +377,9 @@ static inline op_difference op_compare(op_operand *expected, op_operand *got)
             double want = ref_get(&e, i, k), have = ref_get(&g, i, k);
             if (want == have || (isnan(want) && isnan(have))) continue;
             if (isinf(want) && expected->unspecified_inf) continue;
-            double error = fabs(want - have) / op_allowed(expected, want, largest);
+            double allowed = op_allowed(expected, want, largest), error = fabs(want - have) / allowed;
             if (!isfinite(error)) error = INFINITY;
-            if (error > worst.error) worst = (op_difference){error, i, k, want, have};
+            if (error > worst.error) worst = (op_difference){error, i, k, want, have, allowed};
         }
     }
     return worst;
