@@ -42,8 +42,9 @@ cloze_status param_block_create(param *const params[], int n, param_block **out,
 void param_block_destroy(param_block *b);
 int64_t param_block_count(const param_block *b); /* trainable numbers */
 void param_block_zero_grad(param_block *b);      /* touches only rows that have a gradient */
-/* In block order (row-lazy ones last); *out is borrowed. Who restores moments of a row-lazy one sets
- * PARAM_ROW_SEEN in row_state for the rows that have any: the optimizer passes over the others. */
+/* In block order (row-lazy ones last); *out is borrowed. Who restores moments of a row-lazy one
+ * sets PARAM_ROW_SEEN in row_state for the rows that have any: the optimizer passes over the
+ * others. */
 int param_block_params(const param_block *b, param *const **out);
 
 /* Marks rows of a row-lazy parameter as having a gradient (ids (n), host): ops, in backward. */

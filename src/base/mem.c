@@ -103,7 +103,7 @@ void mem_unmap(void *p, size_t bytes) {
 void mem_map_sparse(void *p, size_t bytes) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)p + page - 1) / page * page, end = (uintptr_t)p + bytes;
-    if (end > begin) madvise((void *)begin, end - begin, MADV_NOHUGEPAGE); /* a hint: failing costs memory only */
+    if (end > begin) madvise((void *)begin, end - begin, MADV_NOHUGEPAGE); /* failing costs memory only */
 }
 
 /* ---- arena ---- */
