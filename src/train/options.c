@@ -108,7 +108,7 @@ void options_deinit(options *o) { arena_deinit(&o->memory); }
 
 /* ---- values ---- */
 
-static bool parse_bool(const char *text, bool *out) {
+bool options_parse_bool(const char *text, bool *out) {
     static const char *const WORDS[2][5] = {{"false", "False", "0", "no", "off"},
                                             {"true", "True", "1", "yes", "on"}};
     for (int value = 0; value < 2; value++)
@@ -151,7 +151,7 @@ static bool is_choice(const char *choices, const char *value) {
 static cloze_status set_row(options *o, int index, const char *value, cloze_error *err) {
     const option_row *row = &ROWS[index];
     if (row->kind == KIND_BOOL) {
-        if (!parse_bool(value, field(o, row)))
+        if (!options_parse_bool(value, field(o, row)))
             CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is neither true nor false", row->name, value);
     } else if (row->kind == KIND_INT || row->kind == KIND_REAL) {
         CLOZE_TRY(set_number(o, row, value, err));
@@ -198,6 +198,18 @@ static const char *nearest(char command, const char *name) {
         if (d > best_distance || (best && d == best_distance)) continue;
         best_distance = d;
         best = ROWS[i].name;
+    }
+    return best;
+}
+
+const char *options_nearest_command(const char *name) {
+    const char *best = NULL;
+    int best_distance = 1 + (int)strlen(name) / 3;
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++) {
+        int d = distance(name, COMMANDS[i].command);
+        if (d > best_distance || (best && d == best_distance)) continue;
+        best_distance = d;
+        best = COMMANDS[i].command;
     }
     return best;
 }
@@ -281,7 +293,7 @@ static cloze_status parse_flag(options *o, int argc, char *const argv[], int *i,
     if (index < 0) return unknown_flag(o->command, name, err);
     if (!value && ROWS[index].kind == KIND_BOOL) {
         bool ignored;
-        value = *i + 1 < argc && parse_bool(argv[*i + 1], &ignored) ? argv[++*i] : "true";
+        value = *i + 1 < argc && options_parse_bool(argv[*i + 1], &ignored) ? argv[++*i] : "true";
     } else if (!value) {
         if (*i + 1 >= argc || strncmp(argv[*i + 1], "--", 2) == 0)
             CLOZE_FAIL(err, USAGE, "--%s needs a value (%s)", name, ROWS[index].metavar);

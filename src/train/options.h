@@ -52,6 +52,10 @@ typedef struct options {
 
 /* The letter of a command name ("train"), 0 when there is none. */
 char options_command_letter(const char *command);
+/* The command that `name` was probably meant to be; NULL when none is near. */
+const char *options_nearest_command(const char *name);
+/* true, yes, on, 1 and their opposites; false when text is neither. */
+bool options_parse_bool(const char *text, bool *out);
 /* Defaults, then argv[0..argc): every error is ERR_USAGE and names the flag (and the nearest known
  * one). */
 cloze_status options_parse(options *o, char command, int argc, char *const argv[],

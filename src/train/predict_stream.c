@@ -11,8 +11,8 @@
 
 #define CHUNK_LINES 4096
 #define CHUNK_BYTES ((size_t)4 << 20)
-#define GATHER_MS 20 /* how long a chunk waits for one more line */
-#define POLL_MS 200  /* how often an idle stream looks for an interruption */
+#define GATHER_MS 20               /* how long a chunk waits for one more line */
+#define POLL_MS 200                /* how often an idle stream looks for an interruption */
 #define COUNT_MAX ((off_t)1 << 30) /* lines of larger files are not counted beforehand */
 
 typedef struct stream {
@@ -95,8 +95,8 @@ static cloze_status chunk_run(stream *s, cloze_error *err) {
     const label_set *labels = classifier_labels(s->c);
     encoded_views views;
     CLOZE_TRY(encoded_views_build(s->c, s->examples, s->n, &views, err));
-    cloze_status status = session_predict(&s->session, s->c, &views, (int32_t)s->o->batch_size,
-                                          s->logits, NULL, err);
+    cloze_status status =
+        session_predict(&s->session, s->c, &views, (int32_t)s->o->batch_size, s->logits, NULL, err);
     encoded_views_deinit(&views);
     if (status != CLOZE_OK) return status;
     buf_clear(&s->text);
