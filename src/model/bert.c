@@ -201,18 +201,22 @@ static var *run_layer(tape *t, void *ctx, var *x) {
     return nn_encoder_layer_forward(t, call->layer, &call->batch, x);
 }
 
+static var *run_layer_or_checkpoint(tape *t, const nn_encoder_layer *layer, const nn_batch *batch, var *x,
+                                    bool checkpointing) {
+    if (!checkpointing) return nn_encoder_layer_forward(t, layer, batch, x);
+    layer_call *call = tape_alloc(t, sizeof *call);
+    if (!call) return NULL;
+    *call = (layer_call){layer, *batch};
+    return tape_checkpoint(t, run_layer, call, x);
+}
+
 static var *bert_encode(tape *t, void *self, const nn_batch *batch, bool checkpointing) {
     bert *b = self;
     var *x = nn_embeddings_forward(t, &b->embeddings, batch); /* (N,H) */
     for (int i = 0; i < b->n_layers; i++) {
-        if (!checkpointing) {
-            x = nn_encoder_layer_forward(t, &b->layers[i], batch, x);
-            continue;
-        }
-        layer_call *call = tape_alloc(t, sizeof *call);
-        if (!call) return NULL;
-        *call = (layer_call){&b->layers[i], *batch};
-        x = tape_checkpoint(t, run_layer, call, x);
+        var *y = run_layer_or_checkpoint(t, &b->layers[i], batch, x, checkpointing);
+        tape_release(t, x); /* without gradients only one layer's values are alive */
+        x = y;
     }
     return x;
 }

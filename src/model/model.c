@@ -126,6 +126,10 @@ cloze_status model_train_begin(model *m, param *const extra[], int n_extra, para
     for (int i = 0; i < n_extra; i++) params[n++] = extra[i];
     cloze_status status = param_block_create(params, n, &m->block, err);
     mem_free(params);
-    if (status == CLOZE_OK) *out = m->block;
-    return status;
+    if (status != CLOZE_OK) return status;
+    /* The block has its own copy now: the file's pages would only count as memory in use. */
+    for (size_t i = 0; m->checkpoint && i < ckpt_count(m->checkpoint); i++)
+        ckpt_advise_dontneed(ckpt_at(m->checkpoint, i));
+    *out = m->block;
+    return CLOZE_OK;
 }

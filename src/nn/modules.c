@@ -78,8 +78,11 @@ var *nn_embeddings_forward(tape *t, const nn_embeddings *e, const nn_batch *batc
         tables[n_tables] = e->tables[i];
         ids[n_tables++] = given[i];
     }
+    tape_scope_begin(t);
     var *x = op_embedding(t, tables, ids, n_tables, n);
     if (e->override) x = e->override(t, e->override_state, batch, x);
     x = nn_layer_norm_forward(t, &e->norm, x, NULL, 0.0f, 0);
-    return op_dropout(t, x, e->dropout_p, e->site);
+    x = op_dropout(t, x, e->dropout_p, e->site);
+    tape_scope_end(t, &x, 1);
+    return x;
 }

@@ -120,6 +120,7 @@ static double word_score(const segmenter *s, const uint32_t *cps, int n) {
 void segment_run(const segmenter *s, const uint32_t *cps, int n, uint8_t *starts) {
     double best[SEGMENT_RUN + 1];
     uint8_t length[SEGMENT_RUN + 1]; /* of the word that ends here */
+    if (n <= 0) return;
     best[0] = 0;
     for (int end = 1; end <= n; end++) {
         best[end] = -INFINITY;
