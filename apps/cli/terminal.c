@@ -22,6 +22,7 @@
 #define PLAIN_MIN_SECONDS 2.0 /* and no two within this one */
 #define DEPTH_MAX 4           /* tasks within tasks */
 #define BAR_COLUMNS 30
+#define FIELD_COLUMNS 52 /* kept free for what stands behind the bar */
 
 typedef struct task {
     char name[32], unit[32];
@@ -78,6 +79,11 @@ static void format_time(char *out, size_t size, double seconds) {
         snprintf(out, size, "%ld:%02ld", s / 60, s % 60);
 }
 
+static const char *plural(const char *unit) {
+    size_t n = strlen(unit);
+    return n >= 2 && strcmp(unit + n - 2, "ch") == 0 ? "es" : "s";
+}
+
 /* Units a second since the task began. */
 static double speed(const cloze_progress *p) {
     return p->seconds > 0 ? (double)p->done / p->seconds : 0;
@@ -110,7 +116,8 @@ static void add_fields(const cloze_progress *p, char *line, size_t size, int col
         snprintf(field, sizeof field, "%.1f samples/s", p->samples_per_second);
         add_field(line, size, columns, field);
     } else if (units > 0) {
-        snprintf(field, sizeof field, units < 10 ? "%.1f %ss/s" : "%.0f %ss/s", units, p->unit);
+        snprintf(field, sizeof field, units < 10 ? "%.1f %s%s/s" : "%.0f %s%s/s", units, p->unit,
+                 plural(p->unit));
         add_field(line, size, columns, field);
     }
     if (isfinite(p->rate)) {
@@ -123,7 +130,7 @@ static void format_count(const cloze_progress *p, char *out, size_t size) {
     if (p->total > 0)
         snprintf(out, size, "%lld/%lld", (long long)p->done, (long long)p->total);
     else
-        snprintf(out, size, "%lld %ss", (long long)p->done, p->unit);
+        snprintf(out, size, "%lld %s%s", (long long)p->done, p->unit, plural(p->unit));
 }
 
 /* ---- on a terminal ---- */
@@ -141,9 +148,10 @@ static void draw(const task *t) {
     format_count(p, count, sizeof count);
     snprintf(line, sizeof line, "%s", t->name);
     if (p->total > 0) {
-        int width = columns - text_width(line) - (int)strlen(count) - 24;
+        int width = columns - text_width(line) - (int)strlen(count) - FIELD_COLUMNS;
         if (width > BAR_COLUMNS) width = BAR_COLUMNS;
-        if (width >= 5) {
+        if (width < 10 && columns >= 40) width = 10;
+        if (width >= 10) {
             char bar[BAR_COLUMNS + 3] = "[";
             int64_t done = p->done < p->total ? p->done : p->total;
             int full = (int)((double)done / (double)p->total * width);
@@ -173,8 +181,9 @@ static void plain_line(task *t) {
     const cloze_progress *p = &t->state;
     int64_t tenths = p->total > 0 ? p->done * 10 / p->total : 0;
     double since = p->seconds - t->last_plain;
-    bool due = since >= PLAIN_SECONDS || (tenths > t->tenths && since >= PLAIN_MIN_SECONDS);
-    if (p->finished) due = p->seconds >= PLAIN_MIN_SECONDS;
+    bool due = since >= PLAIN_SECONDS;
+    if (t == &term.tasks[0] && !due) /* a task within another is told only when it takes long */
+        due = since >= PLAIN_MIN_SECONDS && (tenths > t->tenths || p->finished);
     if (!due) return;
     char line[512], count[64];
     format_count(p, count, sizeof count);

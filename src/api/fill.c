@@ -304,6 +304,7 @@ static cloze_status fill_lines(fill_job *job, const cloze_callbacks *callbacks, 
     progress bar;
     int64_t lines = 0;
     CLOZE_TRY(line_reader_open(&r, job->o->input ? job->o->input : "-", err));
+    if (!job->o->input) log_terminal_input(callbacks);
     progress_begin(&bar, callbacks, "fill", "line", 0);
     cloze_status status = CLOZE_OK;
     while (!job->chunk.at_end && status == CLOZE_OK) {

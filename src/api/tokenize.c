@@ -151,6 +151,7 @@ static cloze_status run_lines(tokenize_job *job, const options *o, const cloze_c
     progress bar;
     int64_t lines = 0;
     CLOZE_TRY(line_reader_open(&r, o->input ? o->input : "-", err));
+    if (!o->input) log_terminal_input(callbacks);
     progress_begin(&bar, callbacks, "tokenize", "line", 0);
     cloze_status status = CLOZE_OK;
     while (!job->chunk.at_end && status == CLOZE_OK) {

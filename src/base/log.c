@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PROGRESS_INTERVAL 0.1 /* seconds between two reports */
 
@@ -20,6 +21,11 @@ void log_line(const cloze_callbacks *cb, cloze_log_level level, const char *fmt,
 
 bool log_interrupted(const cloze_callbacks *cb) {
     return cb && cb->interrupted && cb->interrupted(cb->user) != 0;
+}
+
+void log_terminal_input(const cloze_callbacks *cb) {
+    if (isatty(STDIN_FILENO))
+        log_line(cb, CLOZE_LOG_INFO, "Reading lines from the terminal (Ctrl-D ends the input)");
 }
 
 double clock_seconds(void) {

@@ -10,6 +10,8 @@
 void log_line(const cloze_callbacks *cb, cloze_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 bool log_interrupted(const cloze_callbacks *cb);
+/* Says that input is awaited when standard input is a terminal. */
+void log_terminal_input(const cloze_callbacks *cb);
 double clock_seconds(void); /* monotonic */
 
 /* A progress report throttled to ten a second; the first and the last always go out. */

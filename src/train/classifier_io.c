@@ -222,6 +222,8 @@ cloze_status classifier_open(const char *run_dir, const classifier_options *opti
                              classifier **out, cloze_error *err) {
     classifier *c;
     *out = NULL;
+    if (!file_is_dir(run_dir))
+        CLOZE_FAIL(err, MODEL, "%s: there is no such directory", run_dir);
     if (!classifier_is_run_dir(run_dir))
         CLOZE_FAIL(err, MODEL,
                    "%s: no trained classifier here (no " CLASSIFIER_FILE

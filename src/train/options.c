@@ -302,6 +302,18 @@ static cloze_status parse_flag(options *o, int argc, char *const argv[], int *i,
     return set_row(o, index, value, err);
 }
 
+/* Without slashes at its end, so that what is said about files in it reads well. */
+static cloze_status trim_output_dir(options *o, cloze_error *err) {
+    size_t n = strlen(o->output_dir);
+    while (n > 1 && o->output_dir[n - 1] == '/') n--;
+    if (n == 0) CLOZE_FAIL(err, USAGE, "--output_dir is empty");
+    char *trimmed = arena_copy(&o->memory, o->output_dir, n + 1);
+    if (!trimmed) CLOZE_FAIL(err, MEMORY, "out of memory for --output_dir");
+    trimmed[n] = 0;
+    o->output_dir = trimmed;
+    return CLOZE_OK;
+}
+
 cloze_status options_parse(options *o, char command, int argc, char *const argv[],
                            cloze_error *err) {
     bool finetune = false;
@@ -311,7 +323,7 @@ cloze_status options_parse(options *o, char command, int argc, char *const argv[
         if (status != CLOZE_OK) return status;
     }
     apply_rules(o, finetune);
-    return CLOZE_OK;
+    return trim_output_dir(o, err);
 }
 
 /* ---- help and JSON ---- */

@@ -95,8 +95,8 @@ static cloze_status chunk_run(stream *s, cloze_error *err) {
     const label_set *labels = classifier_labels(s->c);
     encoded_views views;
     CLOZE_TRY(encoded_views_build(s->c, s->examples, s->n, &views, err));
-    cloze_status status =
-        session_predict(&s->session, s->c, &views, (int32_t)s->o->batch_size, s->logits, NULL, err);
+    cloze_status status = session_predict(&s->session, s->c, &views, (int32_t)s->o->batch_size,
+                                          s->logits, &s->bar, err);
     encoded_views_deinit(&views);
     if (status != CLOZE_OK) return status;
     buf_clear(&s->text);
@@ -170,6 +170,7 @@ cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, 
     buf_init(&s.text, (size_t)1 << 32);
     cloze_status status = stream_open(&s, err);
     if (status == CLOZE_OK) {
+        if (!o->input) log_terminal_input(callbacks);
         progress_begin(&s.bar, callbacks, "predict", "line", count_lines(o->input));
         status = stream_run(&s, err);
         progress_end(&s.bar);

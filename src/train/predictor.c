@@ -23,7 +23,7 @@ cloze_status prediction_set_make(classifier *c, session *s, const dataset *data,
         encoded_views_deinit(&views);
         CLOZE_FAIL(err, MEMORY, "out of memory for %lld predictions", (long long)data->n);
     }
-    progress_begin(&bar, callbacks, "predict", "batch", (data->n + batch_size - 1) / batch_size);
+    progress_begin(&bar, callbacks, "predict", "example", data->n);
     cloze_status status = session_predict(s, c, &views, batch_size, p->logits, &bar, err);
     progress_end(&bar);
     encoded_views_deinit(&views);

@@ -187,6 +187,11 @@ static cloze_status open_classifier(run *r, cloze_error *err) {
         .seed = (uint64_t)o->seed,
         .callbacks = r->callbacks,
     };
+    if (o->do_train && o->resume_from_checkpoint)
+        CLOZE_FAIL(
+            err, USAGE,
+            "--resume_from_checkpoint goes with --do_eval and --do_predict; to train on from "
+            "a run's weights, give its directory to --model_name_or_path");
     if (!o->do_train) {
         if (!o->resume_from_checkpoint)
             CLOZE_FAIL(err, USAGE,
@@ -271,6 +276,10 @@ cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *
     if (status == CLOZE_OK && buf_ok(&all)) {
         buf_printf(results, "{\n%s\n}\n", all.data);
         status = state_write_file(o->output_dir, "all_results.json", results, err);
+        if (status == CLOZE_OK)
+            log_line(callbacks, CLOZE_LOG_INFO, "%s in %s",
+                     o->do_train ? "Model, tokenizer and results are" : "Results are",
+                     o->output_dir);
     }
     run_close(&r);
     buf_deinit(&all);

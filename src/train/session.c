@@ -76,12 +76,18 @@ cloze_status session_predict(session *s, classifier *c, const encoded_views *v, 
     batch_options o = {.batch_size = batch_size};
     const packed_batch *views[SESSION_MAX_VIEWS];
     float *scratch; /* (batch,C) */
+    int64_t before = p ? p->state.done : 0;
     MEM_NEW(err, scratch, (int64_t)batch_size * classifier_labels(c)->n);
     cloze_status status = batch_plan_by_length(&v->sets[0], &o, &plan, err);
     for (int64_t i = 0; i < plan.n_batches && status == CLOZE_OK; i++) {
         status = session_fill(s, v, &plan, i, views, err);
         if (status == CLOZE_OK) status = predict_batch(s, c, views, logits, scratch, err);
-        if (p) progress_update(p, i + 1);
+        if (!p) continue;
+        progress_update(p, before + plan.starts[i + 1]);
+        if (status == CLOZE_OK && i + 1 < plan.n_batches && log_interrupted(p->cb))
+            status =
+                error_set(err, CLOZE_ERR_INTERRUPTED, "interrupted after %lld of %lld examples",
+                          (long long)plan.starts[i + 1], (long long)plan.n);
     }
     batch_plan_deinit(&plan);
     mem_free(scratch);

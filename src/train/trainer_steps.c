@@ -21,7 +21,7 @@ static cloze_status evaluate(classifier *c, session *s, const dataset *data, int
                              metrics *m, cloze_error *err) {
     progress bar;
     double started = clock_seconds();
-    progress_begin(&bar, cb, task, "batch", (data->n + batch_size - 1) / batch_size);
+    progress_begin(&bar, cb, task, "example", data->n);
     cloze_status status = session_predict(s, c, encoded, batch_size, logits, &bar, err);
     progress_end(&bar);
     if (status != CLOZE_OK) return status;
@@ -156,13 +156,16 @@ static bool is_due(const char *strategy, int64_t every, int64_t step, bool end_o
 cloze_status trainer_after_step(trainer *t, bool end_of_epoch, cloze_error *err) {
     const options *o = t->o;
     int64_t step = t->state.global_step;
-    bool last = step >= t->state.max_steps;
+    bool last = step >= t->state.max_steps, interrupted = false;
     if (step % o->logging_steps == 0 || (step == 1 && o->logging_first_step)) log_now(t);
     if (t->data->dev && (is_due(o->evaluation_strategy, o->eval_steps, step, end_of_epoch) ||
-                         (last && o->load_best_model_at_end)))
-        CLOZE_TRY(evaluate_now(t, err));
+                         (last && o->load_best_model_at_end))) {
+        cloze_status status = evaluate_now(t, err);
+        interrupted = status == CLOZE_ERR_INTERRUPTED;
+        if (!interrupted) CLOZE_TRY(status);
+    }
     if (is_due(o->save_strategy, o->save_steps, step, end_of_epoch)) CLOZE_TRY(save(t, err));
-    if (!last && log_interrupted(t->callbacks)) {
+    if (interrupted || (!last && log_interrupted(t->callbacks))) {
         CLOZE_TRY(save(t, err));
         CLOZE_FAIL(err, INTERRUPTED, "interrupted at step %lld; %s/checkpoint-%lld was written",
                    (long long)step, o->output_dir, (long long)step);
