@@ -5,8 +5,11 @@
 
 var *nn_attention_forward(tape *t, const nn_attention *a, const nn_batch *batch, var *x) {
     nn_prefix prefix = {0};
-    if (a->prefix && a->prefix(t, a->prefix_state, a->layer, batch, &prefix) != CLOZE_OK)
-        return NULL;
+    if (a->prefix) {
+        cloze_status status = a->prefix(t, a->prefix_state, a->layer, batch, &prefix);
+        if (status != CLOZE_OK)
+            return tape_fail(t, status, "the prefix of layer %d could not be made", a->layer);
+    }
     attention_layout layout = {
         .n_seqs = batch->n_seqs,
         .q_offsets = batch->offsets,
