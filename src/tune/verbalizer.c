@@ -134,7 +134,6 @@ static cloze_status manual_create(verbalizer *v, const verbalizer_label_words *w
     int32_t longest = 0;
     for (int32_t word = 0; word < n_words; word++) {
         int32_t k = word_length(w, word);
-        if (k < 1) CLOZE_FAIL(err, DATA, "a label word has no tokens");
         if (fixed_masks > 0 && k != fixed_masks)
             CLOZE_FAIL(err, USAGE,
                        "the prompt has %d masks but a label word has %d tokens; write one {'mask'} "
@@ -172,17 +171,29 @@ static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g,
 
 /* ---- both ---- */
 
+/* Every label has a word, every word a token, every token a row of the vocabulary. */
+static cloze_status check_words(const model *m, const verbalizer_label_words *w,
+                                cloze_error *err) {
+    int64_t vocab = model_get_config(m)->vocab_size;
+    int32_t n_words = w->word_offsets[w->n_labels], n_tokens = w->token_offsets[n_words];
+    for (int32_t l = 0; l < w->n_labels; l++)
+        if (w->word_offsets[l] == w->word_offsets[l + 1])
+            CLOZE_FAIL(err, DATA, "label %d has no word", l);
+    for (int32_t word = 0; word < n_words; word++)
+        if (word_length(w, word) < 1) CLOZE_FAIL(err, DATA, "a label word has no tokens");
+    for (int32_t i = 0; i < n_tokens; i++)
+        if (w->token_ids[i] < 0 || w->token_ids[i] >= vocab)
+            CLOZE_FAIL(err, MODEL,
+                       "token id %d of a label word is outside the model's vocabulary of %lld",
+                       w->token_ids[i], (long long)vocab);
+    return CLOZE_OK;
+}
+
 cloze_status verbalizer_create(verbalizer_kind kind, model *m, const verbalizer_label_words *words,
                                int32_t fixed_masks, verbalizer **out, cloze_error *err) {
     verbalizer *v;
     *out = NULL;
-    int64_t vocab = model_get_config(m)->vocab_size;
-    int32_t n_tokens = words->token_offsets[words->word_offsets[words->n_labels]];
-    for (int32_t i = 0; i < n_tokens; i++)
-        if (words->token_ids[i] < 0 || words->token_ids[i] >= vocab)
-            CLOZE_FAIL(err, MODEL,
-                       "token id %d of a label word is outside the model's vocabulary of %lld",
-                       words->token_ids[i], (long long)vocab);
+    CLOZE_TRY(check_words(m, words, err));
     MEM_NEW(err, v, 1);
     v->kind = kind;
     v->n_labels = words->n_labels;
