@@ -172,8 +172,7 @@ static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g,
 /* ---- both ---- */
 
 /* Every label has a word, every word a token, every token a row of the vocabulary. */
-static cloze_status check_words(const model *m, const verbalizer_label_words *w,
-                                cloze_error *err) {
+static cloze_status check_words(const model *m, const verbalizer_label_words *w, cloze_error *err) {
     int64_t vocab = model_get_config(m)->vocab_size;
     int32_t n_words = w->word_offsets[w->n_labels], n_tokens = w->token_offsets[n_words];
     for (int32_t l = 0; l < w->n_labels; l++)
