@@ -56,6 +56,7 @@ static cloze_status read_sizes(model_config *c, cloze_error *err) {
             json_get_int(c->json, sizes[i].key, sizes[i].min, sizes[i].max, sizes[i].out, err));
     const cJSON *labels = cJSON_GetObjectItemCaseSensitive(c->json, "id2label");
     if (cJSON_IsObject(labels)) c->num_labels = cJSON_GetArraySize(labels);
+    if (c->num_labels < 1) CLOZE_FAIL(err, MODEL, "\"id2label\" is empty: there are no labels");
     return json_get_int(c->json, "num_labels", 1, LABELS_MAX, &c->num_labels, err);
 }
 
@@ -79,12 +80,24 @@ static cloze_status check(const model_config *c, const char *what, cloze_error *
     if (c->hidden_size % c->num_attention_heads != 0)
         CLOZE_FAIL(err, MODEL, "%s: hidden_size %lld is not a multiple of num_attention_heads %lld",
                    what, (long long)c->hidden_size, (long long)c->num_attention_heads);
-    const double rates[] = {c->hidden_dropout_prob, c->attention_probs_dropout_prob,
-                            c->classifier_dropout};
+    const struct {
+        const char *key;
+        double rate, none; /* none stands for a key that is not there */
+    } rates[] = {
+        {"hidden_dropout_prob", c->hidden_dropout_prob, 0},
+        {"attention_probs_dropout_prob", c->attention_probs_dropout_prob, 0},
+        {"classifier_dropout", c->classifier_dropout, -1},
+    };
     for (int i = 0; i < 3; i++)
-        if (!(rates[i] < 1.0))
-            CLOZE_FAIL(err, MODEL, "%s: a dropout probability of %g must be below 1", what,
-                       rates[i]);
+        if (!(rates[i].rate < 1.0) || (rates[i].rate < 0 && rates[i].rate != rates[i].none))
+            CLOZE_FAIL(err, MODEL, "%s: \"%s\" is %g; a dropout probability is from 0 to below 1",
+                       what, rates[i].key, rates[i].rate);
+    if (c->initializer_range < 0)
+        CLOZE_FAIL(err, MODEL, "%s: initializer_range must not be below 0", what);
+    if (c->def->max_length(c) < 1)
+        CLOZE_FAIL(err, MODEL,
+                   "%s: max_position_embeddings %lld leaves no position behind pad_token_id %lld",
+                   what, (long long)c->max_position_embeddings, (long long)c->pad_token_id);
     if (!(c->layer_norm_eps > 0))
         CLOZE_FAIL(err, MODEL, "%s: layer_norm_eps must be above 0", what);
     return CLOZE_OK;
