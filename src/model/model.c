@@ -120,6 +120,7 @@ cloze_status model_train_begin(model *m, param *const extra[], int n_extra, para
                                cloze_error *err) {
     param **params;
     int n = 0;
+    if (m->block) CLOZE_FAIL(err, INTERNAL, "the model is being trained already");
     MEM_NEW(err, params, m->state.n_params + n_extra + 1);
     for (int i = 0; i < m->state.n_params; i++)
         if (m->state.params[i]->requires_grad) params[n++] = m->state.params[i];
