@@ -1,7 +1,6 @@
 /* Flags: parsing, checking, help and JSON, all from the table in options.def. */
 #include "train/options.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,9 +122,8 @@ bool options_parse_bool(const char *text, bool *out) {
 static cloze_status set_number(options *o, const option_row *row, const char *value,
                                cloze_error *err) {
     char *end;
-    errno = 0;
-    double number = strtod(value, &end);
-    if (end == value || *end || errno == ERANGE || !isfinite(number))
+    double number = strtod(value, &end); /* too large a one is infinite, too small a one 0 */
+    if (end == value || *end || strspn(value, "+-.0123456789eE") != strlen(value))
         CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a number", row->name, value);
     if (row->kind == KIND_INT && number != floor(number))
         CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a whole number", row->name, value);
@@ -140,8 +138,8 @@ static cloze_status set_number(options *o, const option_row *row, const char *va
 }
 
 static bool is_choice(const char *choices, const char *value) {
-    size_t n = strlen(value);
-    for (const char *at = choices; n && at; at = strchr(at, '|')) {
+    size_t n = strcspn(value, "|");
+    for (const char *at = choices; n && !value[n] && at; at = strchr(at, '|')) {
         if (*at == '|') at++;
         if (strncmp(at, value, n) == 0 && (at[n] == '|' || at[n] == 0)) return true;
     }
