@@ -1,0 +1,42 @@
+#!/bin/sh
+# Interruption: a checkpoint and exit 130; a waiting command ends at once.
+. "$(dirname "$0")/tap.sh"
+
+make_model
+
+# start ARGUMENTS...: in the background, with $pid; sh leaves SIGINT ignored there, so SIGTERM it is
+start() {
+    "$cloze" "$@" >out 2>err &
+    pid=$!
+}
+
+wait_for() { # PATTERN in err
+    tries=0
+    while ! grep -q "$1" err 2>/dev/null && [ $tries -lt 200 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+}
+
+start train --data_dir "$news" --model_name_or_path model --output_dir stopped --max_steps 100000 \
+    --logging_steps 1 --max_seq_length 32
+wait_for '^step 2:'
+kill -TERM $pid
+wait $pid
+equal 'training ends with 130' $? 130
+has 'and one line' '^cloze train: interrupted at step' err
+set -- stopped/checkpoint-*
+[ $# -eq 1 ] && [ -f "$1/classifier.json" ] && [ -f "$1/optimizer.safetensors" ]
+verdict $? 'and one whole checkpoint'
+works 'that can be used' eval --model "$1" --input "$news/dev.txt" --json
+
+mkfifo in
+exec 3<>in # a writer that never writes
+start tokenize --model model --input in
+sleep 0.5
+kill -TERM $pid
+wait $pid
+equal 'a command that waits for input ends with 130' $? 130
+exec 3>&-
+
+finish
