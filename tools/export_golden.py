@@ -209,12 +209,14 @@ def compare(fresh, stored):
     bad = 0
     for directory in sorted(fresh.glob("*/*")):
         other = stored / directory.relative_to(fresh)
-        reason = first_difference(directory, other) if (other / "fixture.safetensors").exists() else "is not stored"
+        stored_too = (other / "fixture.safetensors").exists()
+        reason = first_difference(directory, other) if stored_too else "is not stored"
         if reason:
             print(f"{directory.relative_to(fresh)}: {reason}")
             bad += 1
     stored_with = json.loads((stored / "manifest.json").read_text())["versions"]
-    print(f"{bad} of {len(list(fresh.glob('*/*')))} fixtures differ (stored with {stored_with}, here {versions()})")
+    count = len(list(fresh.glob("*/*")))
+    print(f"{bad} of {count} fixtures differ (stored with {stored_with}, here {versions()})")
     return bad == 0
 
 
@@ -222,7 +224,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--refresh", action="store_true", help="write the fixtures anew")
     parser.add_argument("--only", help="one case of models/")
-    parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures are (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=FIXTURES,
+                        help="where the fixtures are (default: %(default)s)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()

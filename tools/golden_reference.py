@@ -218,7 +218,8 @@ def export(case, directory):
     tensors["bf16.logits"] = hidden16[-1] if logits16 is None else logits16
     tensors["bf16.loss"] = torch.tensor([loss16])
     for name, g in grads16.items():
-        tensors["bf16.error." + name] = torch.tensor([rms_error(g, grads[name], scale_of("grad." + name, tensors))])
+        error = rms_error(g, grads[name], scale_of("grad." + name, tensors))
+        tensors["bf16.error." + name] = torch.tensor([error])
 
     tensors["losses"] = torch.tensor(train(model, case, batch, probe))
     write_fixture(directory, tensors, {k: v for k, v in asdict(case).items() if k in SETTINGS})
