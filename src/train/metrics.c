@@ -21,6 +21,7 @@ static double row_loss(const float *logits, int32_t n_labels, int32_t label) {
 }
 
 static void per_label(metrics *m) {
+    int32_t n_occurring = 0;
     for (int32_t c = 0; c < m->n_labels; c++) {
         int64_t right = m->confusion[(int64_t)c * m->n_labels + c], said = 0, support = 0;
         for (int32_t k = 0; k < m->n_labels; k++) {
@@ -32,8 +33,10 @@ static void per_label(metrics *m) {
         l->precision = said ? (double)right / (double)said : 0;
         l->recall = support ? (double)right / (double)support : 0;
         l->f1 = said + support ? 2.0 * (double)right / (double)(said + support) : 0;
-        m->macro_f1 += l->f1 / m->n_labels;
+        m->macro_f1 += l->f1;
+        n_occurring += said + support > 0;
     }
+    if (n_occurring) m->macro_f1 /= n_occurring;
 }
 
 cloze_status metrics_compute(const float *logits, const int32_t *labels, int64_t n,

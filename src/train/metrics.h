@@ -15,8 +15,8 @@ typedef struct metrics {
     int32_t n_labels; /* C */
     double loss;      /* mean cross-entropy */
     double accuracy;
-    double
-        macro_f1; /* mean over labels of f1, 0 for a label that is never right, as scikit-learn */
+    double macro_f1;       /* mean of f1 over the labels that are true or predicted somewhere, as
+                              scikit-learn; 0 for one that is never right */
     double micro_f1;       /* equals accuracy in single-label classification */
     label_metrics *labels; /* (C) */
     int64_t *confusion;    /* (C,C) row = true label, column = predicted */

@@ -19,10 +19,12 @@ double schedule_multiplier(const schedule *s, int64_t step) {
     if (step < s->warmup_steps)
         return (double)step / (double)(s->warmup_steps > 1 ? s->warmup_steps : 1);
     if (s->kind == SCHEDULE_CONSTANT_WITH_WARMUP) return 1.0;
-    int64_t span = s->total_steps - s->warmup_steps;
-    double left = span > 0 ? (double)(s->total_steps - step) / (double)span : 0.0;
+    int64_t span = s->total_steps - s->warmup_steps > 1 ? s->total_steps - s->warmup_steps : 1;
+    double done = (double)(step - s->warmup_steps) / (double)span;
+    double left = (double)(s->total_steps - step) / (double)span;
     if (left < 0) left = 0;
-    if (s->kind == SCHEDULE_COSINE) return 0.5 * (1.0 + cos(pi * (1.0 - left)));
+    /* transformers' cosine rises again behind the end, where no step is taken */
+    if (s->kind == SCHEDULE_COSINE) return 0.5 * (1.0 + cos(pi * (done < 1 ? done : 1)));
     if (s->kind == SCHEDULE_POLYNOMIAL) {
         if (step > s->total_steps || !(s->peak > 0)) return s->peak > 0 ? end_rate / s->peak : 0.0;
         return ((s->peak - end_rate) * left + end_rate) / s->peak;
