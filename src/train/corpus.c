@@ -139,6 +139,10 @@ static cloze_status read_line(void *ctx, const char *text, size_t n, cloze_error
 cloze_status corpus_read(const corpus_options *o, corpus *out, cloze_error *err) {
     reader *r;
     memset(out, 0, sizeof *out);
+    if (o->max_seq_length < 4)
+        CLOZE_FAIL(err, USAGE,
+                   "--max_seq_length %d leaves no room for two tokens beside the two special ones",
+                   o->max_seq_length);
     MEM_NEW(err, r, 1);
     r->o = o;
     r->c = out;
@@ -219,7 +223,8 @@ static void mask_token(masked_batch *b, int32_t row, const mask_options *o, rng 
 }
 
 /* Visits words in random order and masks whole ones while they fit the budget, which is at least
- * one token. */
+ * one token. Where every word is longer, a part of one is masked: a sequence without a mask would
+ * teach nothing. */
 static void mask_sequence(masked_batch *b, const int32_t *tokens, int32_t n, int32_t first_row,
                           const mask_options *o, rng *r) {
     int32_t starts[4096], n_words = 0;
@@ -239,6 +244,8 @@ static void mask_sequence(masked_batch *b, const int32_t *tokens, int32_t n, int
         for (int32_t k = begin; k < end; k++) mask_token(b, first_row + k, o, r);
         budget -= end - begin;
     }
+    if (b->n_masks > first_mask) return;
+    for (int32_t k = 0; k < budget; k++) mask_token(b, first_row + starts[order[0]] + k, o, r);
 }
 
 cloze_status masked_batch_fill(masked_batch *b, const corpus *c, const int32_t *order,

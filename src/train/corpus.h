@@ -27,7 +27,8 @@ typedef struct corpus_options {
     const cloze_callbacks *callbacks;
 } corpus_options;
 
-/* Lines shorter than 2 tokens are left out. ERR_DATA names file and line. */
+/* Lines shorter than 2 tokens are left out. ERR_DATA names file and line; max_seq_length below 4 is
+ * ERR_USAGE. */
 cloze_status corpus_read(const corpus_options *o, corpus *out, cloze_error *err);
 void corpus_deinit(corpus *c);
 /* Moves n sequences, chosen by seed, from c to held (empty). */
