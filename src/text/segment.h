@@ -2,10 +2,9 @@
  * Chinese words, for whole-word masking: a word list learnt from raw text without any dictionary,
  * and segmentation by the most probable path (unigram Viterbi).
  *
- * A run of 2 to 4 Han characters is a word when it is frequent, holds together (the smallest
- * pointwise mutual information over its splits is high) and stands in varied company (the entropy
- * of its neighbours on both sides is high): the criteria of unsupervised word discovery (Sproat and
- * Shih 1990; Jin and Tanaka-Ishii 2006). Only characters of the basic plane take part.
+ * A run of 2 to 4 Han characters is a word when its ends are free and its inside is bound: when the
+ * uncertainty about its neighbours (branching entropy) rises at its ends by more than it does for
+ * other runs of that length. Only characters of the basic plane take part.
  */
 #ifndef CLOZE_TEXT_SEGMENT_H
 #define CLOZE_TEXT_SEGMENT_H
@@ -21,10 +20,8 @@
 typedef struct segmenter segmenter;
 
 typedef struct segment_train_options {
-    int32_t max_words;   /* the most frequent ones are kept; 0 = 60000 */
-    int32_t min_count;   /* of a word; 0 = 10 */
-    double min_cohesion; /* nats; 0 = 2.5 */
-    double min_entropy;  /* nats; 0 = 0.8 */
+    int32_t max_words; /* of two characters and more, the most frequent ones; 0 = 60000 */
+    int32_t min_count; /* of a word in the text; 0 = 10 */
 } segment_train_options;
 
 /* Counts text fed to it. Memory is bounded: when its tables fill up, the rarest n-grams go. */
