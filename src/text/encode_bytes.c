@@ -106,7 +106,8 @@ void trim_offsets(const tokenizer *tok, encoding *out, int32_t begin) {
         int32_t *offsets = out->offsets[i];
         int32_t leading = count_spaces(token, n, false), trailing = count_spaces(token, n, true);
         bool is_first = i == begin || offsets[0] == 0;
-        if (is_first && tok->trim_keeps_prefix) leading = 0; /* a space that was put in front */
+        /* One space is one that was put in front; more were in the text. */
+        if (is_first && tok->trim_keeps_prefix && leading == 1) leading = 0;
         int32_t from = offsets[0] + leading;
         offsets[0] = from < offsets[1] ? from : offsets[1];
         if (trailing > 0 && offsets[1] >= trailing) {

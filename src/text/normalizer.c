@@ -104,17 +104,28 @@ static cloze_status reorder(norm_text *t, cloze_error *err) {
     return CLOZE_OK;
 }
 
-static cloze_status decompose(norm_text *in, norm_text *out, bool compat, cloze_error *err) {
+/* Decomposition and composition keep, in place of sources, by how much each code point changes the
+ * length: 0 = it stands for one of the input, 1 = it was inserted, -k = it swallowed k more. From
+ * that Hugging Face's alignments follow: in order of place, whatever was reordered. */
+static void changes_to_sources(const norm_text *in, norm_text *out) {
+    int32_t at = 0;
+    for (int32_t i = 0; i < out->n; i++) {
+        int32_t change = out->source[i];
+        out->source[i] = in->source[change > 0 && at > 0 ? at - 1 : at < in->n ? at : in->n - 1];
+        if (change <= 0) at += 1 - change;
+    }
+}
+
+static cloze_status decompose(const norm_text *in, norm_text *out, bool compat, cloze_error *err) {
     for (int32_t i = 0; i < in->n; i++) {
         uint32_t parts[UNICODE_MAX_DECOMPOSITION];
         int n = unicode_decompose(in->cp[i], compat, parts);
-        for (int k = 0; k < n; k++) CLOZE_TRY(norm_text_push(out, parts[k], in->source[i], err));
+        for (int k = 0; k < n; k++) CLOZE_TRY(norm_text_push(out, parts[k], k > 0, err));
     }
     return reorder(out, err);
 }
 
-/* Canonical composition in place of a decomposed, ordered text. A composed character has the source
- * of its first part. */
+/* Canonical composition in place of a decomposed, ordered text. */
 static void compose(norm_text *t) {
     int32_t n = 0, starter = -1;
     int last_class = -1; /* of the character before, since the starter; -1: none between */
@@ -125,6 +136,7 @@ static void compose(norm_text *t) {
             joined = unicode_compose(t->cp[starter], t->cp[i]);
         if (joined) {
             t->cp[starter] = joined;
+            t->source[starter] += t->source[i] - 1;
             continue;
         }
         if (!class) {
@@ -137,6 +149,15 @@ static void compose(norm_text *t) {
         t->source[n++] = t->source[i];
     }
     t->n = n;
+}
+
+/* NFD, NFC, NFKD or NFKC of in. */
+static cloze_status normalise_form(const norm_text *in, norm_text *out, bool compat, bool composed,
+                                   cloze_error *err) {
+    CLOZE_TRY(decompose(in, out, compat, err));
+    if (composed) compose(out);
+    changes_to_sources(in, out);
+    return CLOZE_OK;
 }
 
 /* Keeps the code points for which keep() holds. */
@@ -197,7 +218,7 @@ static cloze_status apply_bert(const bert_switches *on, norm_text *t, norm_text 
         take_other(t, other);
     }
     if (on->strip_accents) {
-        CLOZE_TRY(decompose(t, other, false, err));
+        CLOZE_TRY(normalise_form(t, other, false, false, err));
         take_other(t, other);
         filter(t, keep_unaccented);
     }
@@ -263,8 +284,7 @@ static cloze_status apply_step(const normalizer_step *step, norm_text *t, norm_t
     case NORMALIZER_LOWERCASE: CLOZE_TRY(lowercase(t, other, err)); break;
     case NORMALIZER_DECOMPOSE:
     case NORMALIZER_COMPOSE:
-        CLOZE_TRY(decompose(t, other, step->compat, err));
-        if (step->kind == NORMALIZER_COMPOSE) compose(other);
+        CLOZE_TRY(normalise_form(t, other, step->compat, step->kind == NORMALIZER_COMPOSE, err));
         break;
     case NORMALIZER_REPLACE: CLOZE_TRY(replace(step, t, other, err)); break;
     case NORMALIZER_PREPEND:

@@ -6,6 +6,7 @@
 #include <pcre2.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "text/unicode.h"
 
@@ -16,24 +17,60 @@ struct pattern {
     pcre2_match_context *context;
 };
 
-cloze_status pattern_create(const char *text, bool is_regex, pattern **out, cloze_error *err) {
-    pattern *p;
-    MEM_NEW(err, p, 1);
+/* Oniguruma, whose patterns these are, counts marks and connectors into \w, and PCRE2 does not. */
+#define WORD_CLASS "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}"
+
+/* The pattern with its \w and \W spelt out. (\W inside a class has no such spelling: it stays.) */
+static void translate(const char *text, buf *out) {
+    bool in_class = false;
+    for (; *text; text++) {
+        if (*text == '\\' && text[1]) {
+            char c = *++text;
+            if (c == 'w')
+                buf_puts(out, in_class ? WORD_CLASS : "[" WORD_CLASS "]");
+            else if (c == 'W' && !in_class)
+                buf_puts(out, "[^" WORD_CLASS "]");
+            else
+                buf_printf(out, "\\%c", c);
+            continue;
+        }
+        if (*text == '[') in_class = true;
+        if (*text == ']') in_class = false;
+        buf_putc(out, *text);
+    }
+}
+
+static cloze_status compile(pattern *p, const char *text, bool is_regex, cloze_error *err) {
     int code = 0;
     PCRE2_SIZE at = 0;
     uint32_t options = is_regex ? PCRE2_UTF | PCRE2_UCP : PCRE2_UTF | PCRE2_LITERAL;
-    p->code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
-    if (!p->code) {
-        PCRE2_UCHAR message[160];
-        pcre2_get_error_message(code, message, sizeof message);
-        pattern_destroy(p);
-        CLOZE_FAIL(err, MODEL, "the pattern \"%.200s\" is wrong at byte %zu: %s", text, (size_t)at,
-                   (const char *)message);
+    buf spelt;
+    buf_init(&spelt, 1 << 20);
+    if (is_regex)
+        translate(text, &spelt);
+    else
+        buf_puts(&spelt, text);
+    if (buf_ok(&spelt) && spelt.data)
+        p->code = pcre2_compile((PCRE2_SPTR)spelt.data, spelt.len, options, &code, &at, NULL);
+    buf_deinit(&spelt);
+    if (p->code) return CLOZE_OK;
+    PCRE2_UCHAR message[160] = "it is empty or too long";
+    if (code) pcre2_get_error_message(code, message, sizeof message);
+    CLOZE_FAIL(err, MODEL, "the pattern \"%.200s\" is wrong at byte %zu: %s", text, (size_t)at,
+               (const char *)message);
+}
+
+cloze_status pattern_create(const char *text, bool is_regex, pattern **out, cloze_error *err) {
+    pattern *p;
+    MEM_NEW(err, p, 1);
+    cloze_status status = compile(p, text, is_regex, err);
+    if (status == CLOZE_OK) {
+        p->context = pcre2_match_context_create(NULL);
+        if (!p->context) status = error_set(err, CLOZE_ERR_MEMORY, "out of memory (pattern)");
     }
-    p->context = pcre2_match_context_create(NULL);
-    if (!p->context) {
+    if (status != CLOZE_OK) {
         pattern_destroy(p);
-        CLOZE_FAIL(err, MEMORY, "out of memory (pattern)");
+        return status;
     }
     pcre2_set_match_limit(p->context, MATCH_LIMIT);
     pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* without a JIT the matcher is used */

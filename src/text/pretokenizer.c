@@ -52,36 +52,48 @@ cloze_status pretokenizer_add(pretokenizer *z, const pretokenizer_step *step, cl
     return CLOZE_OK;
 }
 
-/* Cuts `range` at the delimiters (sorted, apart from one another, within it) as `behavior` says. */
-static cloze_status split_at(word_list *out, pattern_range range, const pattern_range *at,
-                             int32_t n, split_behavior behavior, cloze_error *err) {
-    int32_t from = range.begin;
-    for (int32_t i = 0; i < n; i++) {
-        pattern_range d = at[i];
-        if (behavior == SPLIT_CONTIGUOUS)
-            while (i + 1 < n && at[i + 1].begin == d.end) d.end = at[++i].end;
-        switch (behavior) {
-        case SPLIT_REMOVED:
-            CLOZE_TRY(word_list_push(out, from, d.begin, err));
-            from = d.end;
-            break;
-        case SPLIT_ISOLATED:
-        case SPLIT_CONTIGUOUS:
-            CLOZE_TRY(word_list_push(out, from, d.begin, err));
-            CLOZE_TRY(word_list_push(out, d.begin, d.end, err));
-            from = d.end;
-            break;
-        case SPLIT_MERGED_PREVIOUS:
-            CLOZE_TRY(word_list_push(out, from, d.end, err));
-            from = d.end;
-            break;
-        case SPLIT_MERGED_NEXT:
-            CLOZE_TRY(word_list_push(out, from, d.begin, err));
-            from = d.begin;
-            break;
-        }
+/* A stretch of a word, which is a delimiter or lies between delimiters. */
+typedef struct split_piece {
+    int32_t begin, end;
+    bool delimiter;
+} split_piece;
+
+typedef struct piece_list {
+    split_piece *items; /* (n) one after another */
+    int32_t n, cap;
+} piece_list;
+
+static cloze_status piece_push(piece_list *list, int32_t begin, int32_t end, bool delimiter,
+                               cloze_error *err) {
+    if (begin >= end) return CLOZE_OK;
+    if (list->n == list->cap) {
+        int32_t cap = list->cap ? list->cap * 2 : 32;
+        split_piece *items = mem_realloc(list->items, (size_t)list->cap * sizeof *items,
+                                         (size_t)cap * sizeof *items);
+        if (!items) CLOZE_FAIL(err, MEMORY, "out of memory (%d words)", cap);
+        list->items = items;
+        list->cap = cap;
     }
-    return word_list_push(out, from, range.end, err);
+    list->items[list->n++] = (split_piece){begin, end, delimiter};
+    return CLOZE_OK;
+}
+
+/* Makes words of pieces as `behavior` says about delimiters. */
+static cloze_status join_pieces(word_list *out, const piece_list *list, split_behavior behavior,
+                                cloze_error *err) {
+    const split_piece *p = list->items;
+    for (int32_t i = 0, end; i < list->n; i = end) {
+        end = i + 1;
+        if (behavior == SPLIT_REMOVED && p[i].delimiter) continue;
+        if (behavior == SPLIT_CONTIGUOUS)
+            while (end < list->n && p[end].delimiter == p[i].delimiter) end++;
+        if (behavior == SPLIT_MERGED_PREVIOUS && !p[i].delimiter)
+            end += end < list->n && p[end].delimiter;
+        if (behavior == SPLIT_MERGED_NEXT && p[i].delimiter)
+            end += end < list->n && !p[end].delimiter;
+        CLOZE_TRY(word_list_push(out, p[i].begin, p[end - 1].end, err));
+    }
+    return CLOZE_OK;
 }
 
 /* What a pre-tokenizer by characters does with one. */
@@ -117,40 +129,43 @@ static cloze_status split_by_role(const pretokenizer_step *step, const norm_text
     return run == ROLE_REMOVE ? CLOZE_OK : word_list_push(out, from, range.end, err);
 }
 
-static cloze_status split_punctuation(const pretokenizer_step *step, const norm_text *t,
-                                      pattern_range range, word_list *out, cloze_error *err) {
-    word_list marks = {0};
-    cloze_status status = CLOZE_OK;
-    for (int32_t i = range.begin; i < range.end && status == CLOZE_OK; i++)
-        if (unicode_is_punctuation(t->cp[i])) status = word_list_push(&marks, i, i + 1, err);
-    if (status == CLOZE_OK)
-        status = split_at(out, range, marks.items, marks.n, step->behavior, err);
-    word_list_deinit(&marks);
-    return status;
+static cloze_status punctuation_pieces(const norm_text *t, pattern_range range, piece_list *list,
+                                       cloze_error *err) {
+    int32_t from = range.begin;
+    for (int32_t i = range.begin; i < range.end; i++) {
+        if (!unicode_is_punctuation(t->cp[i])) continue;
+        CLOZE_TRY(piece_push(list, from, i, false, err));
+        CLOZE_TRY(piece_push(list, i, i + 1, true, err));
+        from = i + 1;
+    }
+    return piece_push(list, from, range.end, false, err);
 }
 
-static cloze_status split_pattern(const pretokenizer_step *step, const norm_text *t,
-                                  pattern_range range, word_list *out, cloze_error *err) {
+static cloze_status pattern_pieces(const pretokenizer_step *step, const norm_text *t,
+                                   pattern_range range, piece_list *list, cloze_error *err) {
     pattern_range *found = NULL;
-    int32_t n = 0;
+    int32_t n = 0, from = range.begin;
     CLOZE_TRY(pattern_find_all(step->match, t->cp + range.begin, range.end - range.begin, &found,
                                &n, err));
-    word_list gaps = {0};
     cloze_status status = CLOZE_OK;
-    int32_t from = range.begin;
-    for (int32_t i = 0; i < n; i++) {
-        found[i].begin += range.begin;
-        found[i].end += range.begin;
-        if (step->invert && status == CLOZE_OK)
-            status = word_list_push(&gaps, from, found[i].begin, err);
-        from = found[i].end;
+    for (int32_t i = 0; i < n && status == CLOZE_OK; i++) {
+        int32_t begin = range.begin + found[i].begin, end = range.begin + found[i].end;
+        status = piece_push(list, from, begin, step->invert, err);
+        if (status == CLOZE_OK) status = piece_push(list, begin, end, !step->invert, err);
+        from = end;
     }
-    if (step->invert && status == CLOZE_OK) status = word_list_push(&gaps, from, range.end, err);
-    if (status == CLOZE_OK)
-        status = step->invert ? split_at(out, range, gaps.items, gaps.n, step->behavior, err)
-                              : split_at(out, range, found, n, step->behavior, err);
-    word_list_deinit(&gaps);
     mem_free(found);
+    return status == CLOZE_OK ? piece_push(list, from, range.end, step->invert, err) : status;
+}
+
+static cloze_status split_at_delimiters(const pretokenizer_step *step, const norm_text *t,
+                                        pattern_range range, word_list *out, cloze_error *err) {
+    piece_list list = {0};
+    cloze_status status = step->kind == PRETOKENIZER_SPLIT
+                              ? pattern_pieces(step, t, range, &list, err)
+                              : punctuation_pieces(t, range, &list, err);
+    if (status == CLOZE_OK) status = join_pieces(out, &list, step->behavior, err);
+    mem_free(list.items);
     return status;
 }
 
@@ -197,8 +212,8 @@ static cloze_status prefix_spaces(norm_text *t, word_list *words, cloze_error *e
 static cloze_status split_word(const pretokenizer_step *step, const norm_text *t,
                                pattern_range range, word_list *out, cloze_error *err) {
     switch (step->kind) {
-    case PRETOKENIZER_PUNCTUATION: return split_punctuation(step, t, range, out, err);
-    case PRETOKENIZER_SPLIT: return split_pattern(step, t, range, out, err);
+    case PRETOKENIZER_PUNCTUATION:
+    case PRETOKENIZER_SPLIT: return split_at_delimiters(step, t, range, out, err);
     case PRETOKENIZER_BYTE_LEVEL:
         if (step->use_regex) return split_gpt2(step, t, range, out, err);
         return word_list_push(out, range.begin, range.end, err);

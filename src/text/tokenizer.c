@@ -53,8 +53,9 @@ static cloze_status append_added(const tokenizer *tok, const char *text, const a
                                  int32_t begin, int32_t end, bool first, encoding *out,
                                  cloze_error *err) {
     if (tok->trim_offsets) {
-        bool keeps = tok->trim_keeps_prefix && (first || begin == 0);
-        if (!keeps) begin += utf8_length(text + m->begin, m->key - m->begin);
+        int32_t leading = utf8_length(text + m->begin, m->key - m->begin);
+        bool keeps = tok->trim_keeps_prefix && (first || begin == 0) && leading == 1;
+        if (!keeps) begin += leading;
         size_t key_end = m->key + m->token->len;
         end -= utf8_length(text + key_end, m->end - key_end);
     }
