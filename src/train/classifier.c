@@ -63,8 +63,9 @@ cloze_status classifier_check_length(classifier *c, cloze_error *err) {
 
 cloze_status classifier_make_encoders(classifier *c, cloze_error *err) {
     bool prompt = c->options.method == METHOD_PROMPT;
-    c->n_views = prompt ? verbalizer_n_views(c->verbalizer) : 1;
-    MEM_NEW(err, c->encoders, c->n_views);
+    int32_t n_views = prompt ? verbalizer_n_views(c->verbalizer) : 1;
+    MEM_NEW(err, c->encoders, n_views);
+    c->n_views = n_views;
     for (int32_t i = 0; i < c->n_views; i++) {
         input_options o = {
             .max_seq_length = c->options.max_seq_length,
@@ -154,6 +155,31 @@ const classifier_options *classifier_get_options(const classifier *c) { return &
 int32_t classifier_n_views(const classifier *c) { return c->n_views; }
 const input_encoder *classifier_encoder(const classifier *c, int32_t view) {
     return c->encoders[view];
+}
+
+cloze_status classifier_check_encoded(const classifier *c, const encoded_set *set,
+                                      const example *examples, cloze_error *err) {
+    int64_t positions = model_max_length(c->model);
+    int64_t types = model_get_config(c->model)->type_vocab_size; /* 0: the model looks at none */
+    for (int64_t i = 0; i < set->n; i++) {
+        for (int64_t k = set->offsets[i]; k < set->offsets[i + 1]; k++) {
+            if (set->position_ids[k] >= positions)
+                CLOZE_FAIL(err, DATA,
+                           "line %lld: with the template it has %lld tokens and reaches position "
+                           "%d, but the model's positions end at %lld; let the template cut the "
+                           "text ('truncate': True), or lower its 'position'",
+                           (long long)examples[i].line,
+                           (long long)(set->offsets[i + 1] - set->offsets[i]), set->position_ids[k],
+                           (long long)positions - 1);
+            if (types > 0 && set->token_type_ids[k] >= types)
+                CLOZE_FAIL(err, DATA,
+                           "line %lld: it has token type %d, but the model's token types end at "
+                           "%lld; lower the template's 'token_type'",
+                           (long long)examples[i].line, set->token_type_ids[k],
+                           (long long)types - 1);
+        }
+    }
+    return CLOZE_OK;
 }
 
 /* True for what the method never reaches: with a soft verbalizer the vocabulary head's bias, say.

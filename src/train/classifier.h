@@ -54,6 +54,10 @@ classifier_method classifier_get_method(const classifier *c);
 const classifier_options *classifier_get_options(const classifier *c);
 int32_t classifier_n_views(const classifier *c);
 const input_encoder *classifier_encoder(const classifier *c, int32_t view);
+/* ERR_DATA, with the line, for an example that reaches beyond the model's positions or token types:
+ * templates may set both, and may forbid to cut. */
+cloze_status classifier_check_encoded(const classifier *c, const encoded_set *set,
+                                      const example *examples, cloze_error *err);
 
 /* Makes everything trainable that the method trains (freeze_plm: only head and verbalizer), in one
  * block that lives as long as the classifier. */

@@ -94,11 +94,17 @@ cloze_status classifier_save(const classifier *c, const char *dir, cloze_error *
 
 /* ---- opening ---- */
 
-bool classifier_is_run_dir(const char *dir) {
+static cloze_status find_settings(const char *dir, bool *found, cloze_error *err) {
     char *path = path_join(dir, CLASSIFIER_FILE);
-    bool found = path && file_exists(path);
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
+    *found = file_exists(path);
     mem_free(path);
-    return found;
+    return CLOZE_OK;
+}
+
+bool classifier_is_run_dir(const char *dir) {
+    bool found;
+    return find_settings(dir, &found, NULL) == CLOZE_OK && found;
 }
 
 static cloze_status read_choice(const cJSON *json, const char *key, const char *const names[2],
@@ -133,21 +139,26 @@ static cloze_status parse_settings(classifier *c, const cJSON *json, cloze_error
     return classifier_set_fields(c, text_field, text_b_field, err);
 }
 
+/* What is wrong with a saved run is not the command line's or the data's fault. */
+static cloze_status blame_run(cloze_status status, const char *where, cloze_error *err) {
+    if (status != CLOZE_ERR_USAGE && status != CLOZE_ERR_DATA && status != CLOZE_ERR_MODEL)
+        return status;
+    if (err) {
+        err->code = CLOZE_ERR_MODEL;
+        error_prefix(err, "%s", where);
+    }
+    return CLOZE_ERR_MODEL;
+}
+
 static cloze_status read_settings(classifier *c, const char *dir, cloze_error *err) {
     cJSON *json = NULL;
     char *path = path_join(dir, CLASSIFIER_FILE);
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
     cloze_status status = json_parse_file(path, SMALL_FILE_MAX, CLOZE_ERR_MODEL, &json, err);
-    if (status == CLOZE_OK) {
-        status = parse_settings(c, json, err);
-        if (status != CLOZE_OK) {
-            if (err) err->code = CLOZE_ERR_MODEL;
-            status = error_prefix(err, "%s", path);
-        }
-    }
+    if (status == CLOZE_OK) status = blame_run(parse_settings(c, json, err), path, err);
     json_destroy(json);
     mem_free(path);
-    return status == CLOZE_OK ? CLOZE_OK : status;
+    return status;
 }
 
 static cloze_status read_labels(classifier *c, const char *dir, cloze_error *err) {
@@ -194,7 +205,15 @@ static cloze_status read_soft_verbalizer(classifier *c, const char *dir, cloze_e
     return status;
 }
 
+/* What follows from the files: encoders and verbalizer. */
+static cloze_status finish(classifier *c, cloze_error *err) {
+    CLOZE_TRY(classifier_check_length(c, err));
+    if (c->options.method == METHOD_PROMPT) CLOZE_TRY(classifier_make_verbalizer(c, err));
+    return classifier_make_encoders(c, err);
+}
+
 static cloze_status open_all(classifier *c, const char *dir, cloze_error *err) {
+    bool own_length = c->options.max_seq_length > 0; /* then a wrong one is the caller's */
     CLOZE_TRY(read_settings(c, dir, err));
     CLOZE_TRY(read_labels(c, dir, err));
     tokenizer_options t = {c->options.do_lower_case};
@@ -209,22 +228,21 @@ static cloze_status open_all(classifier *c, const char *dir, cloze_error *err) {
     if (!prompt && model_get_config(c->model)->num_labels != c->labels.n)
         CLOZE_FAIL(err, MODEL, "%s: config.json has %lld labels but verbalizer_config.json %d", dir,
                    (long long)model_get_config(c->model)->num_labels, c->labels.n);
-    CLOZE_TRY(classifier_check_length(c, err));
-    if (prompt) {
-        CLOZE_TRY(read_template(c, dir, err));
-        CLOZE_TRY(classifier_make_verbalizer(c, err));
-        CLOZE_TRY(read_soft_verbalizer(c, dir, err));
-    }
-    return classifier_make_encoders(c, err);
+    if (prompt) CLOZE_TRY(read_template(c, dir, err));
+    cloze_status status = finish(c, err);
+    if (status != CLOZE_ERR_USAGE || !own_length) CLOZE_TRY(blame_run(status, dir, err));
+    CLOZE_TRY(status);
+    return prompt ? read_soft_verbalizer(c, dir, err) : CLOZE_OK;
 }
 
 cloze_status classifier_open(const char *run_dir, const classifier_options *options,
                              classifier **out, cloze_error *err) {
     classifier *c;
+    bool found;
     *out = NULL;
-    if (!file_is_dir(run_dir))
-        CLOZE_FAIL(err, MODEL, "%s: there is no such directory", run_dir);
-    if (!classifier_is_run_dir(run_dir))
+    if (!file_is_dir(run_dir)) CLOZE_FAIL(err, MODEL, "%s: there is no such directory", run_dir);
+    CLOZE_TRY(find_settings(run_dir, &found, err));
+    if (!found)
         CLOZE_FAIL(err, MODEL,
                    "%s: no trained classifier here (no " CLASSIFIER_FILE
                    "); give the output directory of a training run",

@@ -33,6 +33,7 @@ cloze_status encoded_views_build(const classifier *c, const example *examples, i
     for (int32_t i = 0; i < classifier_n_views(c); i++) {
         cloze_status status =
             encoded_set_build(classifier_encoder(c, i), examples, n, &out->sets[i], err);
+        if (status == CLOZE_OK) status = classifier_check_encoded(c, &out->sets[i], examples, err);
         if (status != CLOZE_OK) {
             encoded_views_deinit(out);
             return status;
