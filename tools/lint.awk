@@ -92,7 +92,7 @@ function check_include(line,    name) {
     if (match(line, /"[^"]+"/)) check_quoted_include(substr(line, RSTART + 1, RLENGTH - 2))
     if (line ~ /[<"\/]dnnl/ && FILENAME !~ /^src\/backend\/cpu\/onednn/)
         finding("oneDNN belongs to src/backend/cpu/onednn* alone")
-    if (line ~ /[<"]cjson\// && FILENAME !~ /^src\/base\/json\.[ch]$/)
+    if (line ~ /[<"]cjson\// && FILENAME !~ /^src\/base\/json\.[ch]$|^apps\//)
         finding("cJSON comes through base/json.h")
 }
 

@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 #include "model/locate.h"
 
-#define CHUNK_BYTES ((size_t)4 << 20)
+#define CHUNK_BYTES ((size_t)1 << 20)
 #define GATHER_MS 20 /* how long a chunk waits for one more line */
 #define POLL_MS 200  /* how often an idle stream looks for an interruption */
 

@@ -162,6 +162,7 @@ int param_block_params(const param_block *b, param *const **out) {
 
 void param_deinit(param *p) {
     if (!p) return;
+    if (p->w.free_packs) p->w.free_packs(&p->w);
     mem_free(p->name);
     mem_free(p->owned);
     *p = (param){0};

@@ -50,6 +50,7 @@ typedef struct weight {
     tensor t;          /* (M,K) f32, bf16 or f16 */
     uint64_t version;  /* raised by whoever writes t */
     weight_pack *packs;
+    void (*free_packs)(struct weight *w); /* set by the backend that made them; NULL = there are none */
 } weight;
 
 typedef enum attention_mask { ATTENTION_FULL, ATTENTION_CAUSAL } attention_mask;

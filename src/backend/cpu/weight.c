@@ -81,6 +81,7 @@ static cloze_status pack_make(backend_device *dev, weight *w, pack_kind kind, we
     if (status == CLOZE_OK) __atomic_store_n(&p->version, w->version, __ATOMIC_RELEASE);
     if (is_new && status == CLOZE_OK) {
         p->next = w->packs;
+        w->free_packs = weight_packs_free;
         __atomic_store_n(&w->packs, p, __ATOMIC_RELEASE);
     } else if (is_new) {
         device_mem_free(p->t.data, p->bytes);
