@@ -40,6 +40,7 @@ typedef enum op_role {
 typedef enum op_fill {
     FILL_NORMAL,  /* mean 0, sd 1 */
     FILL_WIDE,    /* normal over five orders of magnitude, up to about 100 */
+    FILL_SPREAD,  /* neighbouring columns far apart: no row has a variance near zero */
     FILL_POSITIVE, /* 0.5 .. 1.5 */
     FILL_UNIT,    /* 0 .. 1 */
     FILL_PROBABILITY, /* rows sum to 1 */
@@ -155,6 +156,7 @@ static inline double op_random_value(op_call *c, op_fill fill)
     case FILL_UNIT: return rng_uniform(&c->random);
     case FILL_PROBABILITY: return exp(rng_normal(&c->random));
     case FILL_LOG_PROBABILITY: return rng_normal(&c->random);
+    case FILL_SPREAD:
     case FILL_NORMAL: break;
     }
     return rng_normal(&c->random);
@@ -167,6 +169,7 @@ static inline void op_fill_rows(op_call *c, op_operand *o, op_fill fill)
         double sum = 0.0;
         for (int64_t k = 0; k < t.cols; k++) {
             double value = op_random_value(c, fill);
+            if (fill == FILL_SPREAD) value = 0.3 * value + 2.0 * (double)(k % 4);
             sum += fill == FILL_LOG_PROBABILITY ? exp(value) : value;
             ref_set(&t, i, k, value);
         }

@@ -82,7 +82,7 @@ static inline void build_linear_forward(op_call *c)
 
 static inline cloze_status invoke_linear_forward(op_call *c, const backend *b, backend_device *dev, cloze_error *err)
 {
-    weight w = {*T(w), 1, NULL};
+    weight w = {.t = *T(w), .version = 1};
     cloze_status status = b->linear_forward(dev, T(x), &w, T(bias), c->act, T(pre), T(y), err);
     b->weight_drop_packs(dev, &w);
     return status;
@@ -100,7 +100,7 @@ static inline void build_linear_backward_input(op_call *c)
 static inline cloze_status invoke_linear_backward_input(op_call *c, const backend *b, backend_device *dev,
                                                         cloze_error *err)
 {
-    weight w = {*T(w), 1, NULL};
+    weight w = {.t = *T(w), .version = 1};
     cloze_status status = b->linear_backward_input(dev, T(dy), &w, c->accumulate, T(dx), err);
     b->weight_drop_packs(dev, &w);
     return status;
@@ -199,8 +199,8 @@ static inline bool norm_has_residual(const op_call *c) { return c->variant == 0 
 
 static inline void build_layer_norm_forward(op_call *c)
 {
-    op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
-    if (norm_has_residual(c)) op_rows(c, "residual", OP_IN, c->aux, c->rows, c->cols, FILL_NORMAL);
+    op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_SPREAD);
+    if (norm_has_residual(c)) op_rows(c, "residual", OP_IN, c->aux, c->rows, c->cols, FILL_SPREAD);
     if (norm_has_dropout(c)) op_dropout(c, c->variant == 0 ? 0.1f : 0.5f, c->rows);
     op_dense(c, "gamma", OP_IN, c->stat, 1, c->cols, FILL_POSITIVE);
     op_dense(c, "beta", OP_IN, c->stat, 1, c->cols, FILL_NORMAL);
@@ -479,7 +479,7 @@ static inline void build_lstm_forward(op_call *c)
 
 static inline cloze_status invoke_lstm_forward(op_call *c, const backend *b, backend_device *dev, cloze_error *err)
 {
-    weight w = {*T(w_hh), 1, NULL};
+    weight w = {.t = *T(w_hh), .version = 1};
     cloze_status status =
         b->lstm_forward(dev, T(xproj), &w, c->n_heads, ARRAY(offsets), c->variant & 1, T(h), T(cell), T(gates), err);
     b->weight_drop_packs(dev, &w);
@@ -504,7 +504,7 @@ static inline void build_lstm_backward(op_call *c)
 
 static inline cloze_status invoke_lstm_backward(op_call *c, const backend *b, backend_device *dev, cloze_error *err)
 {
-    weight w = {*T(w_hh), 1, NULL};
+    weight w = {.t = *T(w_hh), .version = 1};
     cloze_status status = b->lstm_backward(dev, T(dh), T(h), T(cell), T(gates), &w, c->n_heads, ARRAY(offsets),
                                            c->variant & 1, T(dxproj), T(dw_hh), err);
     b->weight_drop_packs(dev, &w);

@@ -8,7 +8,7 @@
  *
  * A kernel without a row in the table fails the test. The cpu backend runs once for each instruction
  * set that the processor has: the program calls itself with CLOZE_ISA set. Arguments: names of
- * kernels to run alone.
+ * kernels to run alone. CLOZE_TEST_SEED in the environment draws other numbers and settings.
  */
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -89,6 +89,7 @@ typedef struct subject {
 } subject;
 
 static subject reference, fast; /* fast.b == NULL: not in this program */
+static uint64_t seed = 7;       /* CLOZE_TEST_SEED: other numbers, dtypes and strides */
 
 static cloze_dtype random_dtype(rng *r) { return rng_below(r, 2) ? DTYPE_F32 : DTYPE_BF16; }
 
@@ -99,8 +100,8 @@ static void call_init(op_call *c, const op_case *k, int64_t rows, int64_t cols, 
     c->rows = rows;
     c->cols = cols;
     c->variant = variant;
-    rng_init(&c->random, rng_mix(rng_mix(rng_mix(rng_mix_string(7, k->name), (uint64_t)rows), (uint64_t)cols),
-                                 (uint64_t)variant));
+    uint64_t key = rng_mix_string(seed, k->name);
+    rng_init(&c->random, rng_mix(rng_mix(rng_mix(key, (uint64_t)rows), (uint64_t)cols), (uint64_t)variant));
     c->in = random_dtype(&c->random);
     c->out = random_dtype(&c->random);
     c->aux = random_dtype(&c->random);
@@ -386,7 +387,7 @@ static void check_weight_versions(const subject *s)
     for (int i = 0; i < 4; i++) assert_int_equal(s->b->mem_alloc(s->one, bytes[i], &device[i], &err), CLOZE_OK);
     tensor tx = tensor_of(device[0], DTYPE_F32, 1, 3), ty = tensor_of(device[2], DTYPE_F32, 1, 2);
     tensor tdx = tensor_of(device[3], DTYPE_F32, 1, 3);
-    weight object = {tensor_of(device[1], DTYPE_F32, 2, 3), 1, NULL};
+    weight object = {.t = tensor_of(device[1], DTYPE_F32, 2, 3), .version = 1};
     s->b->upload(s->one, device[0], x, sizeof x, &err);
     for (int version = 1; version <= 3; version++) {
         w[0] = w[4] = (float)version;
@@ -503,6 +504,7 @@ int main(int argc, char **argv)
     subject_open(&reference, "ref");
     subject_open(&fast, "cpu");
     int failures = 0;
+    if (getenv("CLOZE_TEST_SEED")) seed = strtoull(getenv("CLOZE_TEST_SEED"), NULL, 10);
     if (getenv("CLOZE_ISA")) {
         if (fast.b) failures = run_fast(argc, argv);
     } else {
