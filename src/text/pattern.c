@@ -17,8 +17,11 @@ struct pattern {
     pcre2_match_context *context;
 };
 
-/* Oniguruma, whose patterns these are, counts marks and connectors into \w, and PCRE2 does not. */
-#define WORD_CLASS "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}"
+/* Oniguruma, whose patterns these are, counts marks, connectors and circled letters into \w, and
+ * PCRE2 does not. (Code points that are younger than PCRE2's Unicode remain unlike.) */
+#define WORD_CLASS                                                                                 \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}"                    \
+    "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 
 /* The pattern with its \w and \W spelt out. (\W inside a class has no such spelling: it stays.) */
 static void translate(const char *text, buf *out) {

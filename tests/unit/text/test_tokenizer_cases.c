@@ -34,8 +34,8 @@ static void check_row(const char *where, const tokenizer *tok, const cJSON *row,
     tokenizer_encode_options o = options_of(row);
     cloze_error err = {0};
     encoding_clear(e);
-    cloze_status status = tokenizer_encode(tok, text, strlen(text), pair, pair ? strlen(pair) : 0,
-                                           &o, e, &err);
+    cloze_status status =
+        tokenizer_encode(tok, text, strlen(text), pair, pair ? strlen(pair) : 0, &o, e, &err);
     if (cJSON_IsTrue(get(row, "refused"))) {
         if (status != CLOZE_ERR_USAGE || e->n)
             fail_msg("%s: \"%s\" cut to %d gives status %d", where, text, o.max_length, status);
