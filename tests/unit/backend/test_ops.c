@@ -255,7 +255,10 @@ static void test_kernel(subject *s, const op_case *k)
             for (int v = 0; v < k->n_variants; v++) run_case(k, s, all_rows[i], all_cols[j], v);
         }
     }
-    for (int v = 0; v < k->n_variants; v++) run_case(k, s, 300, 64, v); /* several blocks of rows and keys */
+    for (int v = 0; v < k->n_variants; v++) {
+        run_case(k, s, 300, 100, v); /* several blocks of rows and of keys, work for two threads */
+        run_case(k, s, 20, 2500, v); /* several chunks of columns, likewise */
+    }
     if (s->n_thread_dependent > 0) {
         print_message("note: %s/%s: %d of %d calls give other bytes with 2 threads than with 1\n", s->label, k->name,
                       s->n_thread_dependent, s->n_runs);
