@@ -1,7 +1,7 @@
 /*
  * What the two passes of attention share. A task is one (sequence, head): its rows are copied out
  * of the packed, strided tensors into dense f32 blocks, so that the products run on whole vectors
- * from the first-level caches, whatever the dtype, the stride of a fused QKV or the prefix. Tasks
+ * from the caches, whatever the dtype, the stride of a fused QKV or the prefix. Tasks
  * are handed out dynamically, because sequences differ in length; no result depends on the order.
  *
  * Queries go in blocks of QUERY_BLOCK, so that a long sequence's scores never leave the cache.
@@ -50,13 +50,35 @@ static inline int64_t head_visible(const head_task *t, int64_t i)
     return t->spec->n_prefix + (own < 0 ? 0 : own > t->n_kv ? t->n_kv : own);
 }
 
-/* dst (n, width) = this head's columns of rows [begin, begin + n); the padding of D to width is 0. */
+/* dst (dim) = dim elements of t's row from column col */
+static inline void head_row_load(const tensor *t, int64_t row, int64_t col, int64_t dim, float *dst)
+{
+    int64_t d = 0;
+    if (t->dtype == DTYPE_F32) {
+        const float *src = (const float *)(const void *)element_at(t, row, col);
+        for (; d + VEC <= dim; d += VEC) vec_store(dst + d, vec_load(src + d));
+        for (; d < dim; d++) dst[d] = src[d];
+    } else {
+        const uint16_t *src = (const uint16_t *)(const void *)element_at(t, row, col);
+        for (; d + VEC <= dim; d += VEC) vec_store(dst + d, vec_load_bf16(src + d));
+        for (; d < dim; d++) dst[d] = bf16_to_f32(src[d]);
+    }
+}
+
+/*
+ * dst (n, width) = this head's columns of rows [begin, begin + n); the padding of D to width is 0.
+ * A row's part is a few cache lines, pages away from the next row's, which no hardware prefetcher
+ * foresees: the next head's part of the row is asked for meanwhile.
+ */
 static inline void head_pack(const tensor *src, int64_t begin, int64_t n, const head_task *t, float *dst,
                              int64_t width)
 {
     int64_t dim = t->spec->head_dim;
+    int64_t ahead = t->head + 1 < t->spec->n_heads ? dim * (src->dtype == DTYPE_F32 ? 4 : 2) : 0;
     for (int64_t i = 0; i < n; i++) {
-        row_copy(src, begin + i, t->col, dim, dst + i * width);
+        const char *next = element_at(src, begin + i, t->col) + ahead;
+        for (int64_t line = 0; line < ahead; line += 64) __builtin_prefetch(next + line, 0, 2);
+        head_row_load(src, begin + i, t->col, dim, dst + i * width);
         for (int64_t d = dim; d < width; d++) dst[i * width + d] = 0.0f;
     }
 }
@@ -91,6 +113,13 @@ static inline void head_transpose(const float *src, int64_t n, int64_t width, fl
 static inline void head_dropout(const dropout_plan *plan, const head_task *t, int64_t i, int64_t n, float *kept)
 {
     dropout_row(plan, t->q_begin + i, t->head * ATTENTION_DROPOUT_STRIDE, n, kept);
+}
+
+/* How many tasks a thread takes at once: neighbouring heads share pages, but all threads need work. */
+static inline int attention_tasks_at_once(int64_t n_tasks, int threads)
+{
+    int64_t share = n_tasks / ((int64_t)threads * 8);
+    return share < 1 ? 1 : share > 4 ? 4 : (int)share;
 }
 
 static inline int64_t attention_work(const attention_spec *spec, const tensor *q)

@@ -47,34 +47,31 @@ typedef struct backward_call {
     float *prefix_sums; /* (B, 2, P, A*D) of dprefix_k and dprefix_v, NULL when not shared */
 } backward_call;
 
-/* scores (n) become p m and slopes (n) ds; columns n..n_padded become 0. kept is NULL without dropout. */
-static void slope_row(float *scores, float *slopes, const float *kept, int64_t n, int64_t n_padded, float scale,
-                      float lse)
+/*
+ * scores (n) become p m and slopes (n) ds; columns n..n_padded (whole vectors) become 0. kept is NULL without dropout.
+ */
+static void slope_row(float *scores, float *slopes, float *kept, int64_t n, int64_t n_padded, float scale, float lse)
 {
-    float mean = 0.0f;
+    vec sum = {0};
+    if (n_padded % VEC != 0) __builtin_unreachable();
+    for (int64_t j = n; j < n_padded; j++) slopes[j] = 0.0f;
     if (kept) {
-#pragma omp simd reduction(+ : mean)
-        for (int64_t j = 0; j < n; j++) {
-            float p = exp_f32(scores[j] * scale - lse), g = slopes[j] * kept[j];
-            mean += p * g;
-            slopes[j] = g;
-            scores[j] = p;
-        }
+        for (int64_t j = n; j < n_padded; j++) kept[j] = 0.0f;
 #pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
-            slopes[j] = scores[j] * (slopes[j] - mean) * scale;
-            scores[j] *= kept[j];
-        }
-    } else {
-#pragma omp simd reduction(+ : mean)
-        for (int64_t j = 0; j < n; j++) {
-            scores[j] = exp_f32(scores[j] * scale - lse);
-            mean += scores[j] * slopes[j];
-        }
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) slopes[j] = scores[j] * (slopes[j] - mean) * scale;
+        for (int64_t j = 0; j < n_padded; j++) slopes[j] *= kept[j];
     }
-    for (int64_t j = n; j < n_padded; j++) scores[j] = slopes[j] = 0.0f;
+#pragma omp simd
+    for (int64_t j = 0; j < n_padded; j++) scores[j] = scores[j] * scale - lse;
+    for (int64_t j = n; j < n_padded; j++) scores[j] = -INFINITY;
+#pragma omp simd
+    for (int64_t j = 0; j < n_padded; j++) scores[j] = exp_f32(scores[j]);
+    for (int64_t j = 0; j < n_padded; j += VEC) sum += vec_load(scores + j) * vec_load(slopes + j);
+    float mean = vec_sum(sum);
+#pragma omp simd
+    for (int64_t j = 0; j < n_padded; j++) slopes[j] = scores[j] * (slopes[j] - mean) * scale;
+    if (!kept) return;
+#pragma omp simd
+    for (int64_t j = 0; j < n_padded; j++) scores[j] *= kept[j];
 }
 
 /* Queries [begin, begin + n) of a task; dk and dv of its keys gain their part. */
@@ -94,7 +91,7 @@ static void backward_block(const backward_call *call, const head_task *t, int64_
         int64_t seen = head_visible(t, begin + i);
         row_copy(call->lse, first + i, t->head, 1, &lse);
         if (call->plan.on) head_dropout(&call->plan, t, begin + i, seen, s->kept);
-        slope_row(s->scores + i * keys_pad, s->slopes + i * keys_pad, call->plan.on ? s->kept : NULL, seen, n_seen,
+        slope_row(s->scores + i * keys_pad, s->slopes + i * keys_pad, call->plan.on ? s->kept : NULL, seen, n_cols,
                   t->spec->scale, lse);
     }
     gemm_args dv = {s->scores, 1, keys_pad, s->dctx, width, s->dv, width, n_seen, width, n, true};
@@ -169,6 +166,7 @@ cloze_status KFN(attention_backward)(backend_device *dev, const attention_spec *
     bool shared_prefix = spec->n_prefix > 0 && !spec->prefix_per_seq &&
                          (has_data(grads->dprefix_k) || has_data(grads->dprefix_v));
     if (shared_prefix) prefix_floats = 2 * (size_t)n_tasks * (size_t)spec->n_prefix * (size_t)spec->head_dim;
+    int at_once = attention_tasks_at_once(n_tasks, threads);
     void *memory;
     CLOZE_TRY(device_scratch(dev, (floats * (size_t)threads + prefix_floats) * sizeof(float), &memory, err));
     float *prefix_sums = (float *)memory + floats * (size_t)threads;
@@ -177,7 +175,7 @@ cloze_status KFN(attention_backward)(backend_device *dev, const attention_spec *
     {
         float *mine = (float *)memory + floats * (size_t)omp_get_thread_num();
         backward_scratch s = backward_scratch_at(mine, max_keys, width);
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic, at_once)
         for (int64_t index = 0; index < n_tasks; index++) {
             head_task t = head_task_get(spec, index);
             backward_task(&call, &t, &s);

@@ -31,6 +31,27 @@ typedef float vec_unaligned __attribute__((vector_size(VEC * 4), aligned(4), may
 static inline vec vec_load(const float *p) { return (vec)*(const vec_unaligned *)(const void *)p; }
 static inline void vec_store(float *p, vec v) { *(vec_unaligned *)(void *)p = (vec_unaligned)v; }
 
+/* The sum of a vector's elements: a tree, where the compiler's own reduction adds one by one. */
+static inline float vec_sum(vec v)
+{
+    float lanes[VEC];
+    vec_store(lanes, v);
+    for (int half = VEC / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    }
+    return lanes[0];
+}
+
+/* VEC bf16 numbers, widened. */
+static inline vec vec_load_bf16(const uint16_t *p)
+{
+    typedef uint16_t half __attribute__((vector_size(VEC * 2)));
+    typedef uint32_t word __attribute__((vector_size(VEC * 4)));
+    half h;
+    memcpy(&h, p, sizeof h);
+    return (vec)(__builtin_convertvector(h, word) << 16);
+}
+
 /* The operands of one product. */
 typedef struct gemm_args {
     const float *a;

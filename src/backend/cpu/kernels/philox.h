@@ -30,7 +30,14 @@ typedef __m512i philox_word;
 #define PHILOX_OR _mm512_or_si512
 #define PHILOX_ADD _mm512_add_epi64
 #define PHILOX_COUNT() _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0)
-#define PHILOX_STORE(p, x) _mm512_storeu_si512(p, x)
+/* 64-bit elements a0 b0 a1 b1 ... a7 b7 to p */
+#define PHILOX_STORE_PAIRS(p, a, b)                                                               \
+    do {                                                                                          \
+        const __m512i low_ = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);                          \
+        const __m512i high_ = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);                       \
+        _mm512_storeu_si512(p, _mm512_permutex2var_epi64(a, low_, b));                            \
+        _mm512_storeu_si512((p) + 32, _mm512_permutex2var_epi64(a, high_, b));                    \
+    } while (0)
 #elif defined(__AVX2__)
 #define PHILOX_LANES 4
 typedef __m256i philox_word;
@@ -43,7 +50,13 @@ typedef __m256i philox_word;
 #define PHILOX_OR _mm256_or_si256
 #define PHILOX_ADD _mm256_add_epi64
 #define PHILOX_COUNT() _mm256_set_epi64x(3, 2, 1, 0)
-#define PHILOX_STORE(p, x) _mm256_storeu_si256((__m256i *)(p), x)
+/* 64-bit elements a0 b0 a1 b1 ... a3 b3 to p */
+#define PHILOX_STORE_PAIRS(p, a, b)                                                               \
+    do {                                                                                          \
+        __m256i low_ = _mm256_unpacklo_epi64(a, b), high_ = _mm256_unpackhi_epi64(a, b);          \
+        _mm256_storeu_si256((__m256i *)(p), _mm256_permute2x128_si256(low_, high_, 0x20));        \
+        _mm256_storeu_si256((__m256i *)((p) + 16), _mm256_permute2x128_si256(low_, high_, 0x31)); \
+    } while (0)
 #else
 #define PHILOX_LANES 4
 #endif
@@ -68,14 +81,9 @@ static inline void philox_lanes(uint64_t key, uint64_t row_key, uint64_t first, 
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    uint64_t front[PHILOX_LANES], back[PHILOX_LANES], both[2 * PHILOX_LANES];
-    PHILOX_STORE(front, PHILOX_OR(PHILOX_LOW(x0), PHILOX_LEFT(x1))); /* channels 0..3 */
-    PHILOX_STORE(back, PHILOX_OR(PHILOX_LOW(x2), PHILOX_LEFT(x3)));  /* channels 4..7 */
-    for (int i = 0; i < PHILOX_LANES; i++) {
-        both[2 * i] = front[i];
-        both[2 * i + 1] = back[i];
-    }
-    memcpy(lanes, both, sizeof both);
+    philox_word front = PHILOX_OR(PHILOX_LOW(x0), PHILOX_LEFT(x1)); /* channels 0..3 of each counter */
+    philox_word back = PHILOX_OR(PHILOX_LOW(x2), PHILOX_LEFT(x3));  /* channels 4..7 */
+    PHILOX_STORE_PAIRS(lanes, front, back);
 #else
     for (int i = 0; i < PHILOX_LANES; i++) {
         dropout_lanes(key, row_key, first + (uint64_t)i, lanes + DROPOUT_LANES * i);
