@@ -37,6 +37,7 @@ typedef struct pretrain {
     progress bar;
     double started, logged_loss;
     int64_t logged_steps, tokens_done;
+    int64_t max_seq_length; /* as asked for, or what the model takes */
 } pretrain;
 
 typedef struct held_out {
@@ -129,7 +130,7 @@ static cloze_status read_corpus(pretrain *p, cloze_error *err) {
     corpus_options c = {.files = o->train_file,
                         .tok = p->tok,
                         .words = p->words,
-                        .max_seq_length = (int32_t)o->max_seq_length,
+                        .max_seq_length = (int32_t)p->max_seq_length,
                         .callbacks = p->callbacks};
     CLOZE_TRY(corpus_read(&c, &p->train, err));
     if (o->dev_file) {
@@ -167,11 +168,31 @@ static cloze_status create_model(pretrain *p, cloze_error *err) {
                      (long long)o->max_position_embeddings, (long long)o->num_attention_heads,
                      (long long)o->num_hidden_layers, tokenizer_special(p->tok)->pad,
                      tokenizer_vocab_size(p->tok));
-    CLOZE_TRY(model_config_parse(text, (size_t)n, "the flags", &config, err));
-    cloze_status status =
-        model_create(&config, MODEL_HEAD_MASKED_LM, (uint64_t)o->seed, &p->model, err);
+    cloze_status status = model_config_parse(text, (size_t)n, "the flags", &config, err);
+    if (status == CLOZE_ERR_MODEL) { /* no file said it */
+        if (err) err->code = CLOZE_ERR_USAGE;
+        return CLOZE_ERR_USAGE;
+    }
+    CLOZE_TRY(status);
+    status = model_create(&config, MODEL_HEAD_MASKED_LM, (uint64_t)o->seed, &p->model, err);
     model_config_deinit(&config);
     return status;
+}
+
+/* Model, tokenizer and --max_seq_length belong together; without the flag the model decides. */
+static cloze_status check_model(pretrain *p, cloze_error *err) {
+    int64_t longest = model_max_length(p->model), rows = model_get_config(p->model)->vocab_size;
+    p->max_seq_length = p->o->max_seq_length;
+    if (p->max_seq_length > longest && OPTION_IS_SET(p->o, max_seq_length))
+        CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than the model's %lld positions",
+                   (long long)p->max_seq_length, (long long)longest);
+    if (p->max_seq_length > longest) p->max_seq_length = longest;
+    if (tokenizer_vocab_size(p->tok) > rows)
+        CLOZE_FAIL(err, MODEL,
+                   "the vocabulary has %d tokens but the model's embedding only %lld rows: they do "
+                   "not belong together",
+                   tokenizer_vocab_size(p->tok), (long long)rows);
+    return CLOZE_OK;
 }
 
 static cloze_status open_model(pretrain *p, cloze_error *err) {
@@ -183,9 +204,7 @@ static cloze_status open_model(pretrain *p, cloze_error *err) {
         CLOZE_TRY(create_model(p, err));
     }
     model_set_dropout(p->model, p->o->hidden_dropout_prob, p->o->attention_probs_dropout_prob);
-    if (p->o->max_seq_length > model_max_length(p->model))
-        CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than the model's %lld positions",
-                   (long long)p->o->max_seq_length, (long long)model_max_length(p->model));
+    CLOZE_TRY(check_model(p, err));
     model_set_requires_grad(p->model, true);
     return model_train_begin(p->model, NULL, 0, &p->block, err);
 }
@@ -251,6 +270,10 @@ static cloze_status apply_gradient(pretrain *p, cloze_error *err) {
     if (o->max_grad_norm > 0) {
         CLOZE_TRY(
             param_block_grad_norm(p->block, p->session.backend, p->session.device, &norm, err));
+        if (!isfinite(norm))
+            CLOZE_FAIL(err, NONFINITE,
+                       "the gradient became non-finite at step %lld; try a smaller --learning_rate",
+                       (long long)p->state.global_step + 1);
         scale = o->max_grad_norm / (norm + 1e-6);
         if (scale > 1) scale = 1;
     }
@@ -347,7 +370,7 @@ static cloze_status evaluate_now(pretrain *p, held_out *h, cloze_error *err) {
     CLOZE_TRY(evaluate(p, h, err));
     buf_init(&b, 4096);
     put_held_out(h, ",\n      ", &b);
-    if (buf_ok(&b)) trainer_state_log(&p->state, b.data);
+    trainer_state_log(&p->state, &b);
     buf_deinit(&b);
     events_scalar(&p->events, "eval/loss", p->state.global_step, h->loss);
     log_line(p->callbacks, CLOZE_LOG_INFO, "step %lld: held-out loss %.4f, top-1 %.4f, top-5 %.4f",
@@ -402,7 +425,7 @@ static void log_now(pretrain *p) {
     buf_json_double(&b, rate);
     buf_puts(&b, ",\n      \"loss\": ");
     buf_json_double(&b, loss);
-    if (buf_ok(&b)) trainer_state_log(&p->state, b.data);
+    trainer_state_log(&p->state, &b);
     buf_deinit(&b);
     events_scalar(&p->events, "train/loss", p->state.global_step, loss);
     log_line(p->callbacks, CLOZE_LOG_INFO,

@@ -20,11 +20,16 @@ void trainer_state_deinit(trainer_state *s) {
     buf_deinit(&s->log_history);
 }
 
-void trainer_state_log(trainer_state *s, const char *fields) {
+void trainer_state_log(trainer_state *s, const buf *fields) {
     buf *b = &s->log_history;
+    if (!buf_ok(fields)) {
+        b->failed = true;
+        return;
+    }
     buf_puts(b, b->len ? ",\n    {\n      \"epoch\": " : "\n    {\n      \"epoch\": ");
     buf_json_double(b, s->epoch);
-    buf_printf(b, ",\n      %s,\n      \"step\": %lld\n    }", fields, (long long)s->global_step);
+    buf_printf(b, ",\n      %s,\n      \"step\": %lld\n    }", fields->data,
+               (long long)s->global_step);
 }
 
 cloze_status state_write_file(const char *dir, const char *name, const buf *b, cloze_error *err) {
@@ -38,6 +43,7 @@ cloze_status state_write_file(const char *dir, const char *name, const buf *b, c
 
 cloze_status trainer_state_write(const trainer_state *s, const char *dir, cloze_error *err) {
     buf b;
+    if (!buf_ok(&s->log_history)) CLOZE_FAIL(err, MEMORY, "out of memory for the log of the run");
     buf_init(&b, STATE_MAX_BYTES);
     buf_puts(&b, "{\n  \"best_metric\": ");
     buf_json_double(&b, s->best_metric);

@@ -17,8 +17,9 @@ typedef struct trainer_state {
 
 void trainer_state_init(trainer_state *s);
 void trainer_state_deinit(trainer_state *s);
-/* Adds an entry: `fields` is the inside of a JSON object; step and epoch are added. */
-void trainer_state_log(trainer_state *s, const char *fields);
+/* Adds an entry: `fields` is the inside of a JSON object; step and epoch are added. Fields that
+ * failed for want of memory fail the state's writing. */
+void trainer_state_log(trainer_state *s, const buf *fields);
 cloze_status trainer_state_write(const trainer_state *s, const char *dir, cloze_error *err);
 
 /* Writes dir/name as a whole (b ends with a newline). */

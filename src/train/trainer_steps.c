@@ -102,7 +102,7 @@ static void log_metrics(trainer *t, const metrics *m) {
     buf_init(&b, 1 << 16);
     metrics_write_json(m, "eval", classifier_labels(*t->c),
                        (int32_t)t->o->per_device_eval_batch_size, false, &b);
-    if (buf_ok(&b)) trainer_state_log(&t->state, b.data);
+    trainer_state_log(&t->state, &b);
     buf_deinit(&b);
     log_line(t->callbacks, CLOZE_LOG_INFO,
              "step %lld: eval_loss %.4f, eval_accuracy %.4f, eval_macro_f1 %.4f (epoch %.2f)",
@@ -138,7 +138,7 @@ static void log_now(trainer *t) {
     buf_json_double(&b, rate);
     buf_puts(&b, ",\n      \"loss\": ");
     buf_json_double(&b, loss);
-    if (buf_ok(&b)) trainer_state_log(&t->state, b.data);
+    trainer_state_log(&t->state, &b);
     buf_deinit(&b);
     log_line(t->callbacks, CLOZE_LOG_INFO, "step %lld: loss %.4f, learning_rate %.3g (epoch %.2f)",
              (long long)t->state.global_step, loss, rate, t->state.epoch);

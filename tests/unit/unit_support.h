@@ -67,11 +67,11 @@ static UNUSED int dir_teardown(void **state) {
     return dir_remove(test_dir, NULL) == CLOZE_OK ? 0 : -1;
 }
 
-/* test_dir/name, in one of eight buffers that are used in turn. */
+/* test_dir/name, in one of 32 buffers that are used in turn. */
 static UNUSED const char *at(const char *name) {
-    static char paths[8][1024];
+    static char paths[32][1024];
     static int next;
-    char *path = paths[next++ % 8];
+    char *path = paths[next++ % 32];
     snprintf(path, sizeof paths[0], "%s/%s", test_dir, name);
     return path;
 }
