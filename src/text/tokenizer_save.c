@@ -40,12 +40,30 @@ static bool set_bool(cJSON *object, const char *key, bool value) {
     return cJSON_AddBoolToObject(object, key, value) != NULL;
 }
 
-/* {"cls_token": "[CLS]", ...} */
-static bool add_roles(const tokenizer *tok, cJSON *object) {
-    for (int role = 0; role < ROLE_COUNT; role++)
-        if (tok->roles[role] &&
-            !cJSON_AddStringToObject(object, tokenizer_role_keys[role], tok->roles[role]))
+/* A token with flags, as transformers writes it. */
+static bool add_token_object(cJSON *object, const char *key, const added_token *token) {
+    cJSON *item = cJSON_AddObjectToObject(object, key);
+    return item && cJSON_AddStringToObject(item, "content", token->content) &&
+           cJSON_AddBoolToObject(item, "lstrip", token->lstrip) &&
+           cJSON_AddBoolToObject(item, "normalized", token->normalized) &&
+           cJSON_AddBoolToObject(item, "rstrip", token->rstrip) &&
+           cJSON_AddBoolToObject(item, "single_word", token->single_word) &&
+           cJSON_AddBoolToObject(item, "special", token->special);
+}
+
+/* {"cls_token": "[CLS]", ...}; with_flags: "mask_token": {"content": "<mask>", "lstrip": true, ...}
+ * where a token has any. (Old transformers read such objects in special_tokens_map.json only.) */
+static bool add_roles(const tokenizer *tok, cJSON *object, bool with_flags) {
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        const char *content = tok->roles[role], *key = tokenizer_role_keys[role];
+        if (!content) continue;
+        const added_token *token = added_tokens_find(&tok->added, content, strlen(content));
+        bool plain =
+            !with_flags || !token || !(token->lstrip || token->rstrip || token->single_word);
+        if (plain ? !cJSON_AddStringToObject(object, key, content)
+                  : !add_token_object(object, key, token))
             return false;
+    }
     return true;
 }
 
@@ -67,7 +85,7 @@ static bool fill_config(const tokenizer *tok, cJSON *config) {
     }
     if (tok->max_length)
         ok = ok && cJSON_AddNumberToObject(config, "model_max_length", tok->max_length) != NULL;
-    return ok && add_roles(tok, config) &&
+    return ok && add_roles(tok, config, false) &&
            cJSON_AddStringToObject(config, "tokenizer_class", class);
 }
 
@@ -75,7 +93,7 @@ static cloze_status write_new_config(const tokenizer *tok, const char *dir, cons
                                      cloze_error *err) {
     cJSON *root = cJSON_CreateObject();
     bool whole = !strcmp(name, "tokenizer_config.json");
-    bool ok = root && (whole ? fill_config(tok, root) : add_roles(tok, root));
+    bool ok = root && (whole ? fill_config(tok, root) : add_roles(tok, root, true));
     cloze_status status = ok ? write_json(dir, name, root, err)
                              : error_set(err, CLOZE_ERR_MEMORY, "out of memory (%s)", name);
     cJSON_Delete(root);

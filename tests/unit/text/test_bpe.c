@@ -143,13 +143,13 @@ static void test_gpt2_words(void **state) {
     code_pages classes;
     code_pages_init(&classes, gpt2_make_entry, NULL);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        char out[256] = "";
-        size_t n = strlen(rows[i].text);
+        char out[256];
+        size_t n = strlen(rows[i].text), len = 0;
         for (size_t begin = 0, end; begin < n; begin = end) {
             end = gpt2_next_word(&classes, rows[i].text, begin, n);
             assert_true(end > begin && end <= n);
-            if (begin) strcat(out, "|");
-            strncat(out, rows[i].text + begin, end - begin);
+            len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s", begin ? "|" : "",
+                                    (int)(end - begin), rows[i].text + begin);
         }
         assert_string_equal(out, rows[i].words);
     }

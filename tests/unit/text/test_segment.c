@@ -26,15 +26,17 @@ static segmenter *learn_planted(const char *const words[], uint32_t n_words) {
     rng_init(&r, 7);
     MUST(segment_trainer_create(&o, &t, err));
     for (int i = 0; i < 4000; i++) {
-        char line[512] = "";
+        char line[512];
+        size_t len = 0;
         for (int k = 0; k < 8; k++) {
             uint32_t cp = 0x4E00 + rng_below(&r, 400);
             char lone[4] = {(char)(0xE0 | cp >> 12), (char)(0x80 | (cp >> 6 & 63)),
                             (char)(0x80 | (cp & 63)), 0};
-            strcat(line, rng_below(&r, 3) ? words[rng_below(&r, n_words)] : lone);
+            len += (size_t)snprintf(line + len, sizeof line - len, "%s",
+                                    rng_below(&r, 3) ? words[rng_below(&r, n_words)] : lone);
         }
-        strcat(line, "，x");
-        MUST(segment_trainer_feed(t, line, strlen(line), err));
+        len += (size_t)snprintf(line + len, sizeof line - len, "，x");
+        MUST(segment_trainer_feed(t, line, len, err));
     }
     MUST(segment_trainer_finish(t, &s, err));
     segment_trainer_destroy(t);
@@ -65,8 +67,9 @@ static void test_read(void **state) {
     put_file(at("w"), "北京大学\t50\n北京\t20\n大学\t30\n");
     MUST(segmenter_read(at("w"), &s, err));
     assert_string_equal(starts_of(s, "北京大学北京"), "100010");
-    char run[3 * 700 + 1] = "";
-    for (int i = 0; i < 350; i++) strcat(run, "大学"); /* longer than what is cut at once */
+    char run[6 * 350 + 1];
+    for (int i = 0; i < 350; i++)
+        memcpy(run + 6 * i, "大学", 7); /* longer than what is cut at once */
     uint8_t *starts;
     MUST(segmenter_word_starts(s, run, strlen(run), &starts, err));
     for (int i = 0; i < 700; i++) assert_int_equal(starts[i], i % 2 == 0);
