@@ -129,10 +129,13 @@ static UNUSED bool fault_is_ahead(void) {
 }
 
 /* Runs the scenario with allocation 0, stride, 2 * stride... failing until it has no such one:
- * each run must end well or with ERR_MEMORY. Returns how many runs failed. stride is at most 64. */
+ * each run must end well or with ERR_MEMORY. Returns how many runs failed. stride is at most 64;
+ * CLOZE_FAULT_STRIDE=1 in the environment visits every allocation. */
 static UNUSED int fail_each_allocation(cloze_status (*scenario)(void *ctx, cloze_error *err),
                                        void *ctx, int stride) {
+    const char *asked = getenv("CLOZE_FAULT_STRIDE");
     int failures = 0;
+    if (asked && atoi(asked) > 0) stride = atoi(asked);
     for (int64_t k = 0;; k += stride) {
         cloze_error err = {0};
         mem_fail_after(k);

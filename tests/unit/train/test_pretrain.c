@@ -73,9 +73,8 @@ static void a_model_is_learnt_and_opens(void **unused) {
     assert_near("train_steps", number_of(late, "train_steps"), 60, 0);
     assert_true(number_of(late, "eval_masked_tokens") >= 8);
     assert_true(number_of(late, "train_tokens") > 60 * 128);
-    static const char *const FILES[] = {
-        "config.json",        "model.safetensors",     "vocab.txt", "words.txt",
-        "trainer_state.json", "pretrain_results.json", "runs"};
+    static const char *const FILES[] = {"config.json",        "model.safetensors",     "vocab.txt",
+                                        "trainer_state.json", "pretrain_results.json", "runs"};
     for (size_t i = 0; i < COUNT(FILES); i++) {
         char *path = path_join(at("late"), FILES[i]);
         if (!file_exists(path) && !file_is_dir(path)) fail_msg("%s was not written", FILES[i]);
