@@ -8,12 +8,14 @@ cloze_status cpu_device_open(int device_id, int n_threads, backend_device **out,
 void cpu_device_close(backend_device *dev);
 cloze_status cpu_mem_alloc(backend_device *dev, size_t bytes, void **out, cloze_error *err);
 void cpu_mem_free(backend_device *dev, void *p, size_t bytes);
-cloze_status cpu_copy(backend_device *dev, void *dst, const void *src, size_t bytes, cloze_error *err);
+cloze_status cpu_copy(backend_device *dev, void *dst, const void *src, size_t bytes,
+                      cloze_error *err);
 cloze_status cpu_zero(backend_device *dev, void *dst, size_t bytes, cloze_error *err);
 cloze_status cpu_sync(backend_device *dev, cloze_error *err);
 void cpu_weight_drop_packs(backend_device *dev, weight *w);
 
-#define KERNEL(name, ...) cloze_status cpu_##name(backend_device *dev, __VA_ARGS__, cloze_error *err);
+#define KERNEL(name, ...)                                                                          \
+    cloze_status cpu_##name(backend_device *dev, __VA_ARGS__, cloze_error *err);
 #include "backend/ops.def"
 #undef KERNEL
 

@@ -29,8 +29,7 @@ void device_mem_free(void *p, size_t bytes);
 #define WORK_PER_THREAD 16384
 
 /* How many threads a kernel of `work` element operations should use. */
-static inline int device_threads(const backend_device *dev, int64_t work)
-{
+static inline int device_threads(const backend_device *dev, int64_t work) {
     int64_t useful = work / WORK_PER_THREAD;
     if (useful < 1) return 1;
     return useful < dev->n_threads ? (int)useful : dev->n_threads;

@@ -10,7 +10,8 @@
 #include "base/cpu.h"
 
 typedef struct cpu_kernels {
-#define KERNEL(name, ...) cloze_status (*name)(backend_device * dev, __VA_ARGS__, cloze_error * err);
+#define KERNEL(name, ...)                                                                          \
+    cloze_status (*name)(backend_device * dev, __VA_ARGS__, cloze_error * err);
 #include "backend/ops.def"
 #undef KERNEL
 } cpu_kernels;

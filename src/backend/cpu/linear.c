@@ -2,9 +2,9 @@
  * Linear layers: oneDNN products between an activation and a weight, in f32 or bf16.
  *
  * Products run on a bucketed number of rows (the capacity, or less for a few rows), so that the set
- * of shapes, each of which needs a primitive, stays small. The rows of a result between the tensor's
- * own and the bucket are cleared afterwards: stale numbers would otherwise be multiplied again from
- * layer to layer and from step to step, until they overflow or crawl through denormals.
+ * of shapes, each of which needs a primitive, stays small. The rows of a result between the
+ * tensor's own and the bucket are cleared afterwards: stale numbers would otherwise be multiplied
+ * again from layer to layer and from step to step, until they overflow or crawl through denormals.
  */
 #include <omp.h>
 #include <string.h>
@@ -18,15 +18,13 @@
 #define FEW_ROWS 8 /* up to here a product runs on exactly the rows there are */
 
 /* Rows of the product for a tensor: rows, rounded up as far as the capacity goes. */
-static int64_t bucket_rows(int64_t rows, int64_t capacity)
-{
+static int64_t bucket_rows(int64_t rows, int64_t capacity) {
     int64_t step = rows <= FEW_ROWS ? 1 : rows <= ROW_BUCKET ? 4 : ROW_BUCKET;
     int64_t wanted = (rows + step - 1) / step * step;
     return wanted <= capacity ? wanted : rows;
 }
 
-static void clear_rows(const tensor *t, int64_t begin, int64_t end)
-{
+static void clear_rows(const tensor *t, int64_t begin, int64_t end) {
     size_t size = dtype_size(t->dtype);
     for (int64_t row = begin; row < end; row++) {
         memset((char *)t->data + (size_t)(row * t->ld) * size, 0, (size_t)t->cols * size);
@@ -36,8 +34,7 @@ static void clear_rows(const tensor *t, int64_t begin, int64_t end)
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* oneDNN asks OpenMP how many threads there are: the device's number, for the time of the call. */
-static cloze_status multiply(backend_device *dev, const matmul *p, cloze_error *err)
-{
+static cloze_status multiply(backend_device *dev, const matmul *p, cloze_error *err) {
     int threads = omp_get_max_threads();
     if (threads != dev->n_threads) omp_set_num_threads(dev->n_threads);
     cloze_status status = onednn_matmul(dev->onednn, p, err);
@@ -50,18 +47,19 @@ typedef struct cutter {
     char *at;
 } cutter;
 
-static size_t cut_bytes(int64_t rows, int64_t cols) { return ((size_t)(rows * cols) * sizeof(float) + 63) / 64 * 64; }
+static size_t cut_bytes(int64_t rows, int64_t cols) {
+    return ((size_t)(rows * cols) * sizeof(float) + 63) / 64 * 64;
+}
 
-static tensor cut(cutter *c, int64_t rows, int64_t cols)
-{
+static tensor cut(cutter *c, int64_t rows, int64_t cols) {
     tensor t = tensor_of(c->at, DTYPE_F32, rows, cols);
     c->at += cut_bytes(rows, cols);
     return t;
 }
 
 /* t as f32 on `rows` rows: itself, or a copy in scratch. */
-static cloze_status as_f32(backend_device *dev, cutter *c, const tensor *t, int64_t rows, tensor *out, cloze_error *err)
-{
+static cloze_status as_f32(backend_device *dev, cutter *c, const tensor *t, int64_t rows,
+                           tensor *out, cloze_error *err) {
     *out = *t;
     if (t->dtype == DTYPE_F32) return CLOZE_OK;
     tensor from = *t;
@@ -71,28 +69,34 @@ static cloze_status as_f32(backend_device *dev, cutter *c, const tensor *t, int6
 }
 
 /*
- * out (+)= act(in W' + bias), W' being W^T (transpose) or W: the forward product and the gradient of
- * the input. An f32 product gives f32, so another dtype goes through scratch.
+ * out (+)= act(in W' + bias), W' being W^T (transpose) or W: the forward product and the gradient
+ * of the input. An f32 product gives f32, so another dtype goes through scratch.
  */
-static cloze_status product(backend_device *dev, const tensor *in, weight *w, bool transpose, const tensor *bias,
-                            activation act, bool accumulate, tensor *out, cloze_error *err)
-{
+static cloze_status product(backend_device *dev, const tensor *in, weight *w, bool transpose,
+                            const tensor *bias, activation act, bool accumulate, tensor *out,
+                            cloze_error *err) {
     int64_t rows = bucket_rows(in->rows, smaller(in->rows_capacity, out->rows_capacity));
     bool low = in->dtype == DTYPE_BF16 && onednn_has_bf16(dev->onednn);
     bool by_scratch = !low && out->dtype != DTYPE_F32;
     tensor factor, x, b, result = *out;
     void *memory;
     cutter c;
-    CLOZE_TRY(weight_for_product(dev, w, low ? DTYPE_BF16 : DTYPE_F32, in->dtype == DTYPE_BF16, &factor, err));
-    CLOZE_TRY(device_scratch(dev, cut_bytes(rows, in->cols) + cut_bytes(rows, out->cols) + cut_bytes(1, out->cols),
-                             &memory, err));
+    CLOZE_TRY(weight_for_product(dev, w, low ? DTYPE_BF16 : DTYPE_F32, in->dtype == DTYPE_BF16,
+                                 &factor, err));
+    CLOZE_TRY(device_scratch(
+        dev, cut_bytes(rows, in->cols) + cut_bytes(rows, out->cols) + cut_bytes(1, out->cols),
+        &memory, err));
     c.at = memory;
     x = *in;
     if (!low) CLOZE_TRY(as_f32(dev, &c, in, rows, &x, err));
     if (bias) CLOZE_TRY(as_f32(dev, &c, bias, 1, &b, err));
     if (by_scratch) result = cut(&c, rows, out->cols);
-    matmul p = {matrix_of(&x, rows), matrix_of(&factor, factor.rows), matrix_of(&result, rows), bias ? &b : NULL,
-                act, accumulate && !by_scratch};
+    matmul p = {matrix_of(&x, rows),
+                matrix_of(&factor, factor.rows),
+                matrix_of(&result, rows),
+                bias ? &b : NULL,
+                act,
+                accumulate && !by_scratch};
     if (transpose) p.b = matrix_transposed(p.b);
     CLOZE_TRY(multiply(dev, &p, err));
     if (!by_scratch) {
@@ -103,16 +107,16 @@ static cloze_status product(backend_device *dev, const tensor *in, weight *w, bo
     return dev->kernels->axpy(dev, 1.0f, &result, accumulate, out, err);
 }
 
-static cloze_status check_shape(const char *what, const tensor *t, int64_t rows, int64_t cols, cloze_error *err)
-{
+static cloze_status check_shape(const char *what, const tensor *t, int64_t rows, int64_t cols,
+                                cloze_error *err) {
     if (!t || !t->data || (t->rows == rows && t->cols == cols && t->ld >= cols)) return CLOZE_OK;
-    CLOZE_FAIL(err, INTERNAL, "linear: %s is (%lld,%lld) with ld %lld, (%lld,%lld) was expected", what,
-               (long long)t->rows, (long long)t->cols, (long long)t->ld, (long long)rows, (long long)cols);
+    CLOZE_FAIL(err, INTERNAL, "linear: %s is (%lld,%lld) with ld %lld, (%lld,%lld) was expected",
+               what, (long long)t->rows, (long long)t->cols, (long long)t->ld, (long long)rows,
+               (long long)cols);
 }
 
-cloze_status cpu_linear_forward(backend_device *dev, const tensor *x, weight *w, const tensor *bias, activation act,
-                                tensor *pre, tensor *y, cloze_error *err)
-{
+cloze_status cpu_linear_forward(backend_device *dev, const tensor *x, weight *w, const tensor *bias,
+                                activation act, tensor *pre, tensor *y, cloze_error *err) {
     if (bias && !bias->data) bias = NULL;
     CLOZE_TRY(check_shape("x", x, x->rows, w->t.cols, err));
     CLOZE_TRY(check_shape("bias", bias, 1, w->t.rows, err));
@@ -124,18 +128,16 @@ cloze_status cpu_linear_forward(backend_device *dev, const tensor *x, weight *w,
     return dev->kernels->activation_forward(dev, act, pre, y, err);
 }
 
-cloze_status cpu_linear_backward_input(backend_device *dev, const tensor *dy, weight *w, bool accumulate, tensor *dx,
-                                       cloze_error *err)
-{
+cloze_status cpu_linear_backward_input(backend_device *dev, const tensor *dy, weight *w,
+                                       bool accumulate, tensor *dx, cloze_error *err) {
     CLOZE_TRY(check_shape("dy", dy, dy->rows, w->t.rows, err));
     CLOZE_TRY(check_shape("dx", dx, dy->rows, w->t.cols, err));
     if (dy->rows == 0) return CLOZE_OK;
     return product(dev, dy, w, false, NULL, ACT_NONE, accumulate, dx, err);
 }
 
-cloze_status cpu_linear_backward_weight(backend_device *dev, tensor *dy, tensor *x, tensor *dw, tensor *dbias,
-                                        cloze_error *err)
-{
+cloze_status cpu_linear_backward_weight(backend_device *dev, tensor *dy, tensor *x, tensor *dw,
+                                        tensor *dbias, cloze_error *err) {
     CLOZE_TRY(check_shape("x", x, dy->rows, x->cols, err));
     CLOZE_TRY(check_shape("dw", dw, dy->cols, x->cols, err));
     CLOZE_TRY(check_shape("dbias", dbias, 1, dy->cols, err));
@@ -148,12 +150,17 @@ cloze_status cpu_linear_backward_weight(backend_device *dev, tensor *dy, tensor 
     tensor left = *dy, right = *x;
     if (dy->dtype != x->dtype || dy->dtype != DTYPE_BF16 || !onednn_has_bf16(dev->onednn)) {
         void *memory;
-        CLOZE_TRY(device_scratch(dev, cut_bytes(rows, dy->cols) + cut_bytes(rows, x->cols), &memory, err));
+        CLOZE_TRY(device_scratch(dev, cut_bytes(rows, dy->cols) + cut_bytes(rows, x->cols), &memory,
+                                 err));
         cutter c = {memory};
         CLOZE_TRY(as_f32(dev, &c, dy, rows, &left, err));
         CLOZE_TRY(as_f32(dev, &c, x, rows, &right, err));
     }
-    matmul p = {matrix_transposed(matrix_of(&left, rows)), matrix_of(&right, rows), matrix_of(dw, dw->rows), NULL,
-                ACT_NONE, true};
+    matmul p = {matrix_transposed(matrix_of(&left, rows)),
+                matrix_of(&right, rows),
+                matrix_of(dw, dw->rows),
+                NULL,
+                ACT_NONE,
+                true};
     return multiply(dev, &p, err);
 }

@@ -16,43 +16,40 @@
 typedef dnnl_memory_desc_t layout;
 typedef const_dnnl_memory_desc_t layout_ref;
 
-static dnnl_status_t layout_init(layout *l, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides)
-{
+static dnnl_status_t layout_init(layout *l, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                 const dnnl_dims_t strides) {
     return dnnl_memory_desc_create_with_strides(l, N_DIMS, dims, type, strides);
 }
 static void layout_deinit(layout *l) { dnnl_memory_desc_destroy(*l); }
 
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
     return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
 }
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha)
-{
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha) {
     return dnnl_post_ops_append_eltwise(ops, kind, alpha, 0.0f);
 }
-static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const layout *a, const layout *b,
-                              const layout *bias, const layout *c, const_dnnl_primitive_attr_t attr)
-{
+static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const layout *a,
+                              const layout *b, const layout *bias, const layout *c,
+                              const_dnnl_primitive_attr_t attr) {
     return dnnl_matmul_primitive_desc_create(out, engine, *a, *b, bias ? *bias : NULL, *c, attr);
 }
 #else
 typedef dnnl_memory_desc_t layout;
 typedef const dnnl_memory_desc_t *layout_ref;
 
-static dnnl_status_t layout_init(layout *l, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides)
-{
+static dnnl_status_t layout_init(layout *l, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                 const dnnl_dims_t strides) {
     return dnnl_memory_desc_init_by_strides(l, N_DIMS, dims, type, strides);
 }
 static void layout_deinit(layout *l) { (void)l; }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1.0f); }
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha)
-{
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha) {
     return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, alpha, 0.0f);
 }
-static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const layout *a, const layout *b,
-                              const layout *bias, const layout *c, const_dnnl_primitive_attr_t attr)
-{
+static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const layout *a,
+                              const layout *b, const layout *bias, const layout *c,
+                              const_dnnl_primitive_attr_t attr) {
     dnnl_matmul_desc_t desc;
     dnnl_status_t status = dnnl_matmul_desc_init(&desc, a, b, bias, c);
     if (status != dnnl_success) return status;
@@ -88,16 +85,17 @@ struct onednn {
     bool has_bf16;
 };
 
-#define DNNL_TRY(call)                                                                            \
-    do {                                                                                          \
-        dnnl_status_t dnnl_status_ = (call);                                                      \
-        if (dnnl_status_ != dnnl_success) return dnnl_status_;                                    \
+#define DNNL_TRY(call)                                                                             \
+    do {                                                                                           \
+        dnnl_status_t dnnl_status_ = (call);                                                       \
+        if (dnnl_status_ != dnnl_success) return dnnl_status_;                                     \
     } while (0)
 
-static dnnl_data_type_t type_of(int32_t dtype) { return dtype == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32; }
+static dnnl_data_type_t type_of(int32_t dtype) {
+    return dtype == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32;
+}
 
-static void cached_free(cached_matmul *c)
-{
+static void cached_free(cached_matmul *c) {
     if (!c) return;
     dnnl_memory_t memories[] = {c->a, c->b, c->c, c->bias, c->scratchpad};
     for (size_t i = 0; i < sizeof memories / sizeof *memories; i++) {
@@ -107,8 +105,7 @@ static void cached_free(cached_matmul *c)
     mem_free(c);
 }
 
-static dnnl_status_t append_activation(dnnl_post_ops_t ops, int32_t act)
-{
+static dnnl_status_t append_activation(dnnl_post_ops_t ops, int32_t act) {
     switch ((activation)act) {
     case ACT_NONE: return dnnl_success;
     case ACT_GELU_ERF: return append_eltwise(ops, dnnl_eltwise_gelu_erf, 0.0f);
@@ -121,8 +118,7 @@ static dnnl_status_t append_activation(dnnl_post_ops_t ops, int32_t act)
 }
 
 /* Scratchpad by the caller; sum and activation after the product. */
-static dnnl_status_t attributes_of(const matmul_key *key, dnnl_primitive_attr_t *attr)
-{
+static dnnl_status_t attributes_of(const matmul_key *key, dnnl_primitive_attr_t *attr) {
     DNNL_TRY(dnnl_primitive_attr_create(attr));
     DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user));
     dnnl_post_ops_t ops;
@@ -134,20 +130,19 @@ static dnnl_status_t attributes_of(const matmul_key *key, dnnl_primitive_attr_t 
     return status;
 }
 
-static dnnl_status_t memory_new(const onednn *o, layout_ref l, dnnl_memory_t *out)
-{
+static dnnl_status_t memory_new(const onednn *o, layout_ref l, dnnl_memory_t *out) {
     return dnnl_memory_create(out, l, o->engine, DNNL_MEMORY_NONE);
 }
 
 /* The primitive and the memory objects of desc. */
-static dnnl_status_t cached_fill(const onednn *o, cached_matmul *c, dnnl_primitive_desc_t desc)
-{
+static dnnl_status_t cached_fill(const onednn *o, cached_matmul *c, dnnl_primitive_desc_t desc) {
     DNNL_TRY(dnnl_primitive_create(&c->primitive, desc));
     DNNL_TRY(memory_new(o, dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0), &c->a));
     DNNL_TRY(memory_new(o, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0), &c->b));
     DNNL_TRY(memory_new(o, dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0), &c->c));
     if (c->key.bias_type >= 0) {
-        DNNL_TRY(memory_new(o, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1), &c->bias));
+        DNNL_TRY(
+            memory_new(o, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1), &c->bias));
     }
     layout_ref pad = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
     c->scratchpad_bytes = pad ? dnnl_memory_desc_get_size(pad) : 0;
@@ -155,11 +150,11 @@ static dnnl_status_t cached_fill(const onednn *o, cached_matmul *c, dnnl_primiti
     return dnnl_success;
 }
 
-static dnnl_status_t cached_build(const onednn *o, cached_matmul *c)
-{
+static dnnl_status_t cached_build(const onednn *o, cached_matmul *c) {
     const matmul_key *key = &c->key;
     const dnnl_dims_t dims[] = {{key->m, key->k}, {key->k, key->n}, {key->m, key->n}, {1, key->n}};
-    const dnnl_dims_t strides[] = {{key->a_row, key->a_col}, {key->b_row, key->b_col}, {key->c_row, 1}, {key->n, 1}};
+    const dnnl_dims_t strides[] = {
+        {key->a_row, key->a_col}, {key->b_row, key->b_col}, {key->c_row, 1}, {key->n, 1}};
     const int32_t types[] = {key->in_type, key->in_type, key->out_type, key->bias_type};
     layout layouts[4];
     int n_layouts = key->bias_type >= 0 ? 4 : 3, made = 0;
@@ -172,8 +167,8 @@ static dnnl_status_t cached_build(const onednn *o, cached_matmul *c)
     }
     if (status == dnnl_success) status = attributes_of(key, &attr);
     if (status == dnnl_success) {
-        status = describe(&desc, o->engine, &layouts[0], &layouts[1], n_layouts == 4 ? &layouts[3] : NULL,
-                          &layouts[2], attr);
+        status = describe(&desc, o->engine, &layouts[0], &layouts[1],
+                          n_layouts == 4 ? &layouts[3] : NULL, &layouts[2], attr);
     }
     if (status == dnnl_success) status = cached_fill(o, c, desc);
     if (desc) dnnl_primitive_desc_destroy(desc);
@@ -182,8 +177,7 @@ static dnnl_status_t cached_build(const onednn *o, cached_matmul *c)
     return status;
 }
 
-static void evict_oldest(onednn *o)
-{
+static void evict_oldest(onednn *o) {
     cached_matmul **oldest = NULL;
     for (size_t i = 0; i < N_BUCKETS; i++) {
         for (cached_matmul **at = &o->buckets[i]; *at; at = &(*at)->next) {
@@ -197,8 +191,8 @@ static void evict_oldest(onednn *o)
     o->count--;
 }
 
-static cloze_status cached_get(onednn *o, const matmul_key *key, cached_matmul **out, cloze_error *err)
-{
+static cloze_status cached_get(onednn *o, const matmul_key *key, cached_matmul **out,
+                               cloze_error *err) {
     size_t bucket = hash_bytes(key, sizeof *key) & (N_BUCKETS - 1);
     for (cached_matmul *c = o->buckets[bucket]; c; c = c->next) {
         if (memcmp(&c->key, key, sizeof *key) == 0) {
@@ -212,10 +206,13 @@ static cloze_status cached_get(onednn *o, const matmul_key *key, cached_matmul *
     dnnl_status_t status = cached_build(o, c);
     if (status != dnnl_success) {
         cached_free(c);
-        if (status == dnnl_out_of_memory) CLOZE_FAIL(err, MEMORY, "out of memory (oneDNN primitive)");
-        CLOZE_FAIL(err, INTERNAL, "oneDNN has no product (%lld,%lld)x(%lld,%lld) of %s to %s (status %d)",
+        if (status == dnnl_out_of_memory)
+            CLOZE_FAIL(err, MEMORY, "out of memory (oneDNN primitive)");
+        CLOZE_FAIL(err, INTERNAL,
+                   "oneDNN has no product (%lld,%lld)x(%lld,%lld) of %s to %s (status %d)",
                    (long long)key->m, (long long)key->k, (long long)key->k, (long long)key->n,
-                   dtype_name((cloze_dtype)key->in_type), dtype_name((cloze_dtype)key->out_type), (int)status);
+                   dtype_name((cloze_dtype)key->in_type), dtype_name((cloze_dtype)key->out_type),
+                   (int)status);
     }
     if (o->count >= ONEDNN_CACHE_MAX) evict_oldest(o);
     c->next = o->buckets[bucket];
@@ -225,19 +222,18 @@ static cloze_status cached_get(onednn *o, const matmul_key *key, cached_matmul *
     return CLOZE_OK;
 }
 
-static cloze_status scratchpad_reserve(onednn *o, size_t bytes, cloze_error *err)
-{
+static cloze_status scratchpad_reserve(onednn *o, size_t bytes, cloze_error *err) {
     if (bytes <= o->scratchpad_bytes) return CLOZE_OK;
     mem_free(o->scratchpad);
     o->scratchpad_bytes = 0;
     o->scratchpad = mem_alloc(bytes);
-    if (!o->scratchpad) CLOZE_FAIL(err, MEMORY, "out of memory (%zu bytes for a matrix product)", bytes);
+    if (!o->scratchpad)
+        CLOZE_FAIL(err, MEMORY, "out of memory (%zu bytes for a matrix product)", bytes);
     o->scratchpad_bytes = bytes;
     return CLOZE_OK;
 }
 
-static matmul_key key_of(const matmul *p)
-{
+static matmul_key key_of(const matmul *p) {
     matmul_key key;
     memset(&key, 0, sizeof key);
     key.m = p->a.rows;
@@ -256,9 +252,9 @@ static matmul_key key_of(const matmul *p)
     return key;
 }
 
-static dnnl_status_t run(const onednn *o, const cached_matmul *c, const matmul *p)
-{
-    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, c->a}, {DNNL_ARG_WEIGHTS, c->b}, {DNNL_ARG_DST, c->c}};
+static dnnl_status_t run(const onednn *o, const cached_matmul *c, const matmul *p) {
+    dnnl_exec_arg_t args[5] = {
+        {DNNL_ARG_SRC, c->a}, {DNNL_ARG_WEIGHTS, c->b}, {DNNL_ARG_DST, c->c}};
     int n_args = 3;
     DNNL_TRY(dnnl_memory_set_data_handle(c->a, p->a.data));
     DNNL_TRY(dnnl_memory_set_data_handle(c->b, p->b.data));
@@ -275,25 +271,33 @@ static dnnl_status_t run(const onednn *o, const cached_matmul *c, const matmul *
     return dnnl_stream_wait(o->stream);
 }
 
-cloze_status onednn_matmul(onednn *o, const matmul *p, cloze_error *err)
-{
+cloze_status onednn_matmul(onednn *o, const matmul *p, cloze_error *err) {
     matmul_key key = key_of(p);
     cached_matmul *c;
     CLOZE_TRY(cached_get(o, &key, &c, err));
     CLOZE_TRY(scratchpad_reserve(o, c->scratchpad_bytes, err));
     c->used = ++o->calls;
     dnnl_status_t status = run(o, c, p);
-    if (status != dnnl_success) CLOZE_FAIL(err, INTERNAL, "oneDNN: a matrix product failed (status %d)", (int)status);
+    if (status != dnnl_success)
+        CLOZE_FAIL(err, INTERNAL, "oneDNN: a matrix product failed (status %d)", (int)status);
     return CLOZE_OK;
 }
 
 bool onednn_has_bf16(const onednn *o) { return o->has_bf16; }
 
 /* A small bf16 product is described: some processors have none. */
-static bool probe_bf16(onednn *o)
-{
-    cached_matmul c = {.key = {.m = 32, .n = 32, .k = 32, .a_row = 32, .a_col = 1, .b_row = 1, .b_col = 32,
-                               .c_row = 32, .in_type = DTYPE_BF16, .out_type = DTYPE_F32, .bias_type = DTYPE_F32}};
+static bool probe_bf16(onednn *o) {
+    cached_matmul c = {.key = {.m = 32,
+                               .n = 32,
+                               .k = 32,
+                               .a_row = 32,
+                               .a_col = 1,
+                               .b_row = 1,
+                               .b_col = 32,
+                               .c_row = 32,
+                               .in_type = DTYPE_BF16,
+                               .out_type = DTYPE_F32,
+                               .bias_type = DTYPE_F32}};
     cached_matmul *copy = mem_calloc(1, sizeof *copy);
     if (!copy) return false;
     *copy = c;
@@ -302,8 +306,7 @@ static bool probe_bf16(onednn *o)
     return made;
 }
 
-cloze_status onednn_open(cpu_isa isa, onednn **out, cloze_error *err)
-{
+cloze_status onednn_open(cpu_isa isa, onednn **out, cloze_error *err) {
     onednn *o;
     *out = NULL;
     /* CLOZE_ISA lowers oneDNN too. It allows that only before its first use in the process: a later
@@ -321,8 +324,7 @@ cloze_status onednn_open(cpu_isa isa, onednn **out, cloze_error *err)
     return CLOZE_OK;
 }
 
-void onednn_close(onednn *o)
-{
+void onednn_close(onednn *o) {
     if (!o) return;
     for (size_t i = 0; i < N_BUCKETS; i++) {
         while (o->buckets[i]) {

@@ -2,8 +2,9 @@
  * Matrix products by oneDNN: the only door to that library (v2 and v3 have different C interfaces).
  *
  * A primitive is made once for each combination of shape, strides and dtypes and kept (at most
- * ONEDNN_CACHE_MAX, the least recently used goes); it works in a scratchpad owned here. So after the
- * first step a product costs one look-up and allocates nothing. One onednn belongs to one device.
+ * ONEDNN_CACHE_MAX, the least recently used goes); it works in a scratchpad owned here. So after
+ * the first step a product costs one look-up and allocates nothing. One onednn belongs to one
+ * device.
  */
 #ifndef CLOZE_BACKEND_CPU_ONEDNN_H
 #define CLOZE_BACKEND_CPU_ONEDNN_H
@@ -23,14 +24,12 @@ typedef struct matrix {
     int64_t row_stride, col_stride;
 } matrix;
 
-static inline matrix matrix_of(const tensor *t, int64_t rows)
-{
+static inline matrix matrix_of(const tensor *t, int64_t rows) {
     matrix m = {t->data, t->dtype, rows, t->cols, t->ld, 1};
     return m;
 }
 
-static inline matrix matrix_transposed(matrix m)
-{
+static inline matrix matrix_transposed(matrix m) {
     matrix t = {m.data, m.dtype, m.cols, m.rows, m.col_stride, m.row_stride};
     return t;
 }

@@ -1,7 +1,8 @@
 /*
  * Weight copies ("packs"). Weights may be shared between sessions that predict, so packs are looked
- * up without a lock (the list only grows, and a pack is published when it is complete) and made under
- * one. A version only moves on while one session trains, so remaking in place disturbs nobody.
+ * up without a lock (the list only grows, and a pack is published when it is complete) and made
+ * under one. A version only moves on while one session trains, so remaking in place disturbs
+ * nobody.
  */
 #include "backend/cpu/weight.h"
 
@@ -26,20 +27,17 @@ struct weight_pack {
 
 static pthread_mutex_t pack_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static weight_pack *pack_find(weight *w, pack_kind kind)
-{
+static weight_pack *pack_find(weight *w, pack_kind kind) {
     weight_pack *p = __atomic_load_n(&w->packs, __ATOMIC_ACQUIRE);
     while (p && p->kind != kind) p = p->next;
     return p;
 }
 
-static bool pack_is_fresh(const weight_pack *p, const weight *w)
-{
+static bool pack_is_fresh(const weight_pack *p, const weight *w) {
     return p && __atomic_load_n(&p->version, __ATOMIC_ACQUIRE) == w->version;
 }
 
-static cloze_status pack_new(const weight *w, pack_kind kind, weight_pack **out, cloze_error *err)
-{
+static cloze_status pack_new(const weight *w, pack_kind kind, weight_pack **out, cloze_error *err) {
     weight_pack *p;
     cloze_dtype dtype = kind == PACK_BF16 ? DTYPE_BF16 : DTYPE_F32;
     MEM_NEW(err, p, 1);
@@ -48,7 +46,8 @@ static cloze_status pack_new(const weight *w, pack_kind kind, weight_pack **out,
     void *data = device_mem_new(p->bytes);
     if (!data) {
         mem_free(p);
-        CLOZE_FAIL(err, MEMORY, "out of memory (%zu bytes for a weight)", (size_t)(w->t.rows * w->t.cols) * 4);
+        CLOZE_FAIL(err, MEMORY, "out of memory (%zu bytes for a weight)",
+                   (size_t)(w->t.rows * w->t.cols) * 4);
     }
     p->t = tensor_of(data, dtype, w->t.rows, w->t.cols);
     *out = p;
@@ -56,8 +55,8 @@ static cloze_status pack_new(const weight *w, pack_kind kind, weight_pack **out,
 }
 
 /* Copies w into p, by way of bf16 rows where they are to be rounded. */
-static cloze_status pack_fill(backend_device *dev, const weight *w, weight_pack *p, cloze_error *err)
-{
+static cloze_status pack_fill(backend_device *dev, const weight *w, weight_pack *p,
+                              cloze_error *err) {
     if (p->kind != PACK_F32_ROUNDED) return dev->kernels->axpy(dev, 1.0f, &w->t, false, &p->t, err);
     void *memory;
     CLOZE_TRY(device_scratch(dev, (size_t)w->t.cols * sizeof(uint16_t), &memory, err));
@@ -70,8 +69,8 @@ static cloze_status pack_fill(backend_device *dev, const weight *w, weight_pack 
     return CLOZE_OK;
 }
 
-static cloze_status pack_make(backend_device *dev, weight *w, pack_kind kind, weight_pack **out, cloze_error *err)
-{
+static cloze_status pack_make(backend_device *dev, weight *w, pack_kind kind, weight_pack **out,
+                              cloze_error *err) {
     weight_pack *p = pack_find(w, kind);
     *out = p;
     if (pack_is_fresh(p, w)) return CLOZE_OK; /* another thread was faster */
@@ -91,13 +90,13 @@ static cloze_status pack_make(backend_device *dev, weight *w, pack_kind kind, we
     return status;
 }
 
-cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtype, bool round_bf16, tensor *out,
-                                cloze_error *err)
-{
+cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtype, bool round_bf16,
+                                tensor *out, cloze_error *err) {
     *out = w->t;
     if (w->t.dtype == dtype && !round_bf16) return CLOZE_OK;
     pack_kind kind = dtype == DTYPE_BF16 ? PACK_BF16 : round_bf16 ? PACK_F32_ROUNDED : PACK_F32;
-    if (kind == PACK_F32_ROUNDED && w->t.dtype == DTYPE_BF16) kind = PACK_F32; /* they are round already */
+    if (kind == PACK_F32_ROUNDED && w->t.dtype == DTYPE_BF16)
+        kind = PACK_F32; /* they are round already */
     weight_pack *p = pack_find(w, kind);
     if (!pack_is_fresh(p, w)) {
         pthread_mutex_lock(&pack_lock);
@@ -109,8 +108,7 @@ cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtyp
     return CLOZE_OK;
 }
 
-void weight_packs_free(weight *w)
-{
+void weight_packs_free(weight *w) {
     while (w->packs) {
         weight_pack *p = w->packs;
         w->packs = p->next;

@@ -5,13 +5,13 @@
 #include "backend/cpu/device.h"
 
 /*
- * *out = w (M,K) for a product of f32 or bf16 matrices: w itself where it serves, else a copy that is
- * kept and remade when w's version has moved on. round_bf16: the f32 numbers are rounded to bf16
+ * *out = w (M,K) for a product of f32 or bf16 matrices: w itself where it serves, else a copy that
+ * is kept and remade when w's version has moved on. round_bf16: the f32 numbers are rounded to bf16
  * (bf16 products on a processor that has none). Any thread; the copy stays valid until
  * weight_drop_packs or a new version.
  */
-cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtype, bool round_bf16, tensor *out,
-                                cloze_error *err);
+cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtype, bool round_bf16,
+                                tensor *out, cloze_error *err);
 void weight_packs_free(weight *w);
 
 #endif

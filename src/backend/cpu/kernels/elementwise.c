@@ -8,8 +8,7 @@
 #define GELU_TANH_B 0.044715f
 
 /* y = act(x), n numbers; y may be x */
-static void act_forward(activation act, const float *x, float *y, int64_t n)
-{
+static void act_forward(activation act, const float *x, float *y, int64_t n) {
     switch (act) {
     case ACT_NONE:
         if (x != y) memcpy(y, x, (size_t)n * sizeof *y);
@@ -45,8 +44,7 @@ static void act_forward(activation act, const float *x, float *y, int64_t n)
 }
 
 /* slope = act'(x), n numbers; slope may be x */
-static void act_slope(activation act, const float *x, float *slope, int64_t n)
-{
+static void act_slope(activation act, const float *x, float *slope, int64_t n) {
     switch (act) {
     case ACT_NONE:
         for (int64_t i = 0; i < n; i++) slope[i] = 1.0f;
@@ -94,8 +92,8 @@ static void act_slope(activation act, const float *x, float *slope, int64_t n)
 
 /* Writes values (n floats of chunk c) to y, or adds them; values may be y's own memory only when
  * not accumulating. */
-static inline void chunk_put(const tensor *y, chunk c, const float *values, bool accumulate, float *buffer)
-{
+static inline void chunk_put(const tensor *y, chunk c, const float *values, bool accumulate,
+                             float *buffer) {
     if (accumulate) {
         const float *old = row_load(y, c.row, c.col, c.n, buffer);
         float *sum = row_target(y, c.row, c.col, buffer);
@@ -107,14 +105,12 @@ static inline void chunk_put(const tensor *y, chunk c, const float *values, bool
 }
 
 /* Where a kernel that may accumulate computes its values. */
-static inline float *chunk_work(const tensor *y, chunk c, bool accumulate, float *buffer)
-{
+static inline float *chunk_work(const tensor *y, chunk c, bool accumulate, float *buffer) {
     return accumulate ? buffer : row_target(y, c.row, c.col, buffer);
 }
 
-cloze_status KFN(activation_forward)(backend_device *dev, activation act, const tensor *x, tensor *y,
-                                     cloze_error *err)
-{
+cloze_status KFN(activation_forward)(backend_device *dev, activation act, const tensor *x,
+                                     tensor *y, cloze_error *err) {
     int64_t n_chunks = chunk_count(x);
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * x->rows * x->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
@@ -128,9 +124,9 @@ cloze_status KFN(activation_forward)(backend_device *dev, activation act, const 
     return CLOZE_OK;
 }
 
-cloze_status KFN(activation_backward)(backend_device *dev, activation act, const tensor *x, const tensor *dy,
-                                      bool accumulate, tensor *dx, cloze_error *err)
-{
+cloze_status KFN(activation_backward)(backend_device *dev, activation act, const tensor *x,
+                                      const tensor *dy, bool accumulate, tensor *dx,
+                                      cloze_error *err) {
     int64_t n_chunks = chunk_count(x);
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * x->rows * x->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
@@ -145,8 +141,8 @@ cloze_status KFN(activation_backward)(backend_device *dev, activation act, const
     return CLOZE_OK;
 }
 
-cloze_status KFN(glu_forward)(backend_device *dev, activation act, const tensor *x, tensor *y, cloze_error *err)
-{
+cloze_status KFN(glu_forward)(backend_device *dev, activation act, const tensor *x, tensor *y,
+                              cloze_error *err) {
     int64_t n_chunks = chunk_count(y), half = y->cols;
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * y->rows * y->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
@@ -161,9 +157,8 @@ cloze_status KFN(glu_forward)(backend_device *dev, activation act, const tensor 
     return CLOZE_OK;
 }
 
-cloze_status KFN(glu_backward)(backend_device *dev, activation act, const tensor *x, const tensor *dy, tensor *dx,
-                               cloze_error *err)
-{
+cloze_status KFN(glu_backward)(backend_device *dev, activation act, const tensor *x,
+                               const tensor *dy, tensor *dx, cloze_error *err) {
     int64_t n_chunks = chunk_count(dy), half = dy->cols;
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 16 * dy->rows * dy->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
@@ -185,9 +180,8 @@ cloze_status KFN(glu_backward)(backend_device *dev, activation act, const tensor
     return CLOZE_OK;
 }
 
-cloze_status KFN(dropout)(backend_device *dev, const tensor *x, const dropout_spec *dropout, bool accumulate,
-                          tensor *y, tensor *y_low, cloze_error *err)
-{
+cloze_status KFN(dropout)(backend_device *dev, const tensor *x, const dropout_spec *dropout,
+                          bool accumulate, tensor *y, tensor *y_low, cloze_error *err) {
     dropout_plan plan = dropout_plan_of(dropout);
     int64_t n_chunks = chunk_count(x);
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 4 * x->rows * x->cols))
@@ -202,14 +196,14 @@ cloze_status KFN(dropout)(backend_device *dev, const tensor *x, const dropout_sp
             src = kept;
         }
         chunk_put(y, c, src, accumulate, old);
-        if (has_data(y_low)) row_store(y_low, c.row, c.col, c.n, row_load(y, c.row, c.col, c.n, old));
+        if (has_data(y_low))
+            row_store(y_low, c.row, c.col, c.n, row_load(y, c.row, c.col, c.n, old));
     }
     return CLOZE_OK;
 }
 
-cloze_status KFN(axpy)(backend_device *dev, float alpha, const tensor *x, bool accumulate, tensor *y,
-                       cloze_error *err)
-{
+cloze_status KFN(axpy)(backend_device *dev, float alpha, const tensor *x, bool accumulate,
+                       tensor *y, cloze_error *err) {
     int64_t n_chunks = chunk_count(x);
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, x->rows * x->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
@@ -233,9 +227,8 @@ cloze_status KFN(axpy)(backend_device *dev, float alpha, const tensor *x, bool a
     return CLOZE_OK;
 }
 
-cloze_status KFN(mul)(backend_device *dev, const tensor *x, const tensor *y, bool accumulate, tensor *z,
-                      cloze_error *err)
-{
+cloze_status KFN(mul)(backend_device *dev, const tensor *x, const tensor *y, bool accumulate,
+                      tensor *z, cloze_error *err) {
     int64_t n_chunks = chunk_count(x);
     bool broadcast = y->rows == 1 && x->rows != 1;
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, x->rows * x->cols))

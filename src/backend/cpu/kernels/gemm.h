@@ -28,12 +28,13 @@
 typedef float vec __attribute__((vector_size(VEC * 4)));
 typedef float vec_unaligned __attribute__((vector_size(VEC * 4), aligned(4), may_alias));
 
-static inline vec vec_load(const float *p) { return (vec)*(const vec_unaligned *)(const void *)p; }
+static inline vec vec_load(const float *p) {
+    return (vec) * (const vec_unaligned *)(const void *)p;
+}
 static inline void vec_store(float *p, vec v) { *(vec_unaligned *)(void *)p = (vec_unaligned)v; }
 
 /* The sum of a vector's elements: a tree, where the compiler's own reduction adds one by one. */
-static inline float vec_sum(vec v)
-{
+static inline float vec_sum(vec v) {
     float lanes[VEC];
     vec_store(lanes, v);
     for (int half = VEC / 2; half > 0; half /= 2) {
@@ -43,8 +44,7 @@ static inline float vec_sum(vec v)
 }
 
 /* VEC bf16 numbers, widened. */
-static inline vec vec_load_bf16(const uint16_t *p)
-{
+static inline vec vec_load_bf16(const uint16_t *p) {
     typedef uint16_t half __attribute__((vector_size(VEC * 2)));
     typedef uint32_t word __attribute__((vector_size(VEC * 4)));
     half h;
@@ -65,9 +65,8 @@ typedef struct gemm_args {
 } gemm_args;
 
 /* rows x vecs vectors of C at (i, j); rows and vecs are constants where this is called. */
-static inline __attribute__((always_inline)) void gemm_tile(const gemm_args *g, int64_t i, int64_t j, const int rows,
-                                                            const int vecs)
-{
+static inline __attribute__((always_inline)) void
+gemm_tile(const gemm_args *g, int64_t i, int64_t j, const int rows, const int vecs) {
     vec sum[TILE_ROWS][TILE_VECS];
     const float *a = g->a + i * g->a_row, *b = g->b + j;
     int64_t a_row = g->a_row, a_col = g->a_col, b_row = g->b_row, k = g->k;
@@ -102,8 +101,8 @@ static inline __attribute__((always_inline)) void gemm_tile(const gemm_args *g, 
 }
 
 /* A band of `vecs` vectors of columns, over all rows. */
-static inline __attribute__((always_inline)) void gemm_band(const gemm_args *g, int64_t j, const int vecs)
-{
+static inline __attribute__((always_inline)) void gemm_band(const gemm_args *g, int64_t j,
+                                                            const int vecs) {
     int64_t i = 0;
     for (; i + TILE_ROWS <= g->m; i += TILE_ROWS) gemm_tile(g, i, j, TILE_ROWS, vecs);
     switch (g->m - i) {
@@ -118,8 +117,7 @@ static inline __attribute__((always_inline)) void gemm_band(const gemm_args *g, 
     }
 }
 
-static void gemm(const gemm_args *g)
-{
+static void gemm(const gemm_args *g) {
     int64_t j = 0;
     for (; j + TILE_VECS * VEC <= g->n; j += TILE_VECS * VEC) gemm_band(g, j, TILE_VECS);
     switch ((g->n - j) / VEC) {
@@ -137,8 +135,8 @@ static void gemm(const gemm_args *g)
  * log2(VEC) rounds, each of which interleaves vector i with vector i + VEC/2. src has whole vectors
  * (rows of src past the last are read as zero).
  */
-static inline void transpose_block(const float *src, int64_t src_row, int64_t rows, float *dst, int64_t dst_row)
-{
+static inline void transpose_block(const float *src, int64_t src_row, int64_t rows, float *dst,
+                                   int64_t dst_row) {
     vec x[VEC], y[VEC];
     typedef int32_t vec_index __attribute__((vector_size(VEC * 4)));
     vec_index low, high;

@@ -1,27 +1,28 @@
 /*
  * Kernels that move rows: embedding, gather and scatter, mean pooling. Where rows may repeat in the
- * destination, threads share the columns and go through the rows in order, so that every sum has one
- * owner and one order.
+ * destination, threads share the columns and go through the rows in order, so that every sum has
+ * one owner and one order.
  */
 #include "backend/cpu/kernels/kernel.h"
 
-static cloze_status check_ids(const char *kernel, const int32_t *ids, int64_t n, int64_t limit, cloze_error *err)
-{
+static cloze_status check_ids(const char *kernel, const int32_t *ids, int64_t n, int64_t limit,
+                              cloze_error *err) {
     bool wrong = false;
     for (int64_t i = 0; i < n; i++) wrong |= ids[i] < 0 || ids[i] >= limit;
     if (!wrong) return CLOZE_OK;
     int64_t i = 0;
     while (ids[i] >= 0 && ids[i] < limit) i++;
-    CLOZE_FAIL(err, INTERNAL, "%s: index %lld is %d, outside [0, %lld)", kernel, (long long)i, (int)ids[i],
-               (long long)limit);
+    CLOZE_FAIL(err, INTERNAL, "%s: index %lld is %d, outside [0, %lld)", kernel, (long long)i,
+               (int)ids[i], (long long)limit);
 }
 
 cloze_status KFN(embedding_forward)(backend_device *dev, int n_tables, const tensor *const tables[],
-                                    const int32_t *const ids[], tensor *out, cloze_error *err)
-{
+                                    const int32_t *const ids[], tensor *out, cloze_error *err) {
     int64_t n_chunks = chunk_count(out);
-    for (int t = 0; t < n_tables; t++) CLOZE_TRY(check_ids("embedding", ids[t], out->rows, tables[t]->rows, err));
-#pragma omp parallel for schedule(static) num_threads(device_threads(dev, n_tables * out->rows * out->cols))
+    for (int t = 0; t < n_tables; t++)
+        CLOZE_TRY(check_ids("embedding", ids[t], out->rows, tables[t]->rows, err));
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(device_threads(dev, n_tables * out->rows * out->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
         float sum[CHUNK] = {0}, in[CHUNK];
         chunk c = chunk_get(out, i);
@@ -36,8 +37,8 @@ cloze_status KFN(embedding_forward)(backend_device *dev, int n_tables, const ten
 }
 
 /* dst[ids[i]] += src[i] ; strips of columns are the threads' */
-static void scatter_add(backend_device *dev, const tensor *src, const int32_t *ids, const tensor *dst)
-{
+static void scatter_add(backend_device *dev, const tensor *src, const int32_t *ids,
+                        const tensor *dst) {
     int threads = device_threads(dev, src->rows * src->cols);
     int64_t width = round_up((src->cols + threads - 1) / threads, 16);
     if (width > CHUNK) width = CHUNK;
@@ -57,16 +58,15 @@ static void scatter_add(backend_device *dev, const tensor *src, const int32_t *i
     }
 }
 
-cloze_status KFN(embedding_backward)(backend_device *dev, const tensor *dout, const int32_t *ids, tensor *dtable,
-                                     cloze_error *err)
-{
+cloze_status KFN(embedding_backward)(backend_device *dev, const tensor *dout, const int32_t *ids,
+                                     tensor *dtable, cloze_error *err) {
     CLOZE_TRY(check_ids("embedding_backward", ids, dout->rows, dtable->rows, err));
     scatter_add(dev, dout, ids, dtable);
     return CLOZE_OK;
 }
 
-cloze_status KFN(gather_rows)(backend_device *dev, const tensor *x, const int32_t *rows, tensor *y, cloze_error *err)
-{
+cloze_status KFN(gather_rows)(backend_device *dev, const tensor *x, const int32_t *rows, tensor *y,
+                              cloze_error *err) {
     int64_t n_chunks = chunk_count(y);
     CLOZE_TRY(check_ids("gather_rows", rows, y->rows, x->rows, err));
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, y->rows * y->cols))
@@ -78,17 +78,15 @@ cloze_status KFN(gather_rows)(backend_device *dev, const tensor *x, const int32_
     return CLOZE_OK;
 }
 
-cloze_status KFN(scatter_add_rows)(backend_device *dev, const tensor *dy, const int32_t *rows, tensor *dx,
-                                   cloze_error *err)
-{
+cloze_status KFN(scatter_add_rows)(backend_device *dev, const tensor *dy, const int32_t *rows,
+                                   tensor *dx, cloze_error *err) {
     CLOZE_TRY(check_ids("scatter_add_rows", rows, dy->rows, dx->rows, err));
     scatter_add(dev, dy, rows, dx);
     return CLOZE_OK;
 }
 
-cloze_status KFN(mean_pool_forward)(backend_device *dev, const tensor *x, const int32_t *offsets, tensor *y,
-                                    cloze_error *err)
-{
+cloze_status KFN(mean_pool_forward)(backend_device *dev, const tensor *x, const int32_t *offsets,
+                                    tensor *y, cloze_error *err) {
     int64_t n_chunks = chunk_count(y);
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, x->rows * x->cols))
     for (int64_t i = 0; i < n_chunks; i++) {
@@ -107,9 +105,8 @@ cloze_status KFN(mean_pool_forward)(backend_device *dev, const tensor *x, const 
     return CLOZE_OK;
 }
 
-cloze_status KFN(mean_pool_backward)(backend_device *dev, const tensor *dy, const int32_t *offsets, bool accumulate,
-                                     tensor *dx, cloze_error *err)
-{
+cloze_status KFN(mean_pool_backward)(backend_device *dev, const tensor *dy, const int32_t *offsets,
+                                     bool accumulate, tensor *dx, cloze_error *err) {
     int64_t n_chunks = chunk_count(dy);
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, dx->rows * dx->cols))
     for (int64_t i = 0; i < n_chunks; i++) {

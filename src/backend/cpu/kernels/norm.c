@@ -10,8 +10,8 @@
 #include "backend/cpu/kernels/rows.h"
 
 /* sum (cols) = dropout(x) + residual, for one row */
-static void sum_residual(const tensor *x, const tensor *residual, const dropout_plan *plan, int64_t row, float *sum)
-{
+static void sum_residual(const tensor *x, const tensor *residual, const dropout_plan *plan,
+                         int64_t row, float *sum) {
     float in[CHUNK], kept[CHUNK], other[CHUNK];
     for (int64_t col = 0; col < x->cols; col += CHUNK) {
         int64_t n = min_i64(CHUNK, x->cols - col);
@@ -34,8 +34,7 @@ static void sum_residual(const tensor *x, const tensor *residual, const dropout_
 }
 
 /* s (n) becomes (s - mean)/sqrt(var + eps); returns the reciprocal deviation. */
-static float normalise(float *s, int64_t n, float eps)
-{
+static float normalise(float *s, int64_t n, float eps) {
     float sum = 0.0f, squares = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++) sum += s[i];
@@ -52,20 +51,18 @@ static float normalise(float *s, int64_t n, float eps)
 }
 
 /* A (1,cols) parameter as floats, in the calling thread's buffer i when it is not f32. */
-static const float *parameter_row(const tensor *t, const row_scratch *scratch, int i)
-{
+static const float *parameter_row(const tensor *t, const row_scratch *scratch, int i) {
     return row_load(t, 0, 0, t->cols, row_buffer(scratch, i));
 }
 
-static void scalar_store(const tensor *t, int64_t row, float value)
-{
+static void scalar_store(const tensor *t, int64_t row, float value) {
     if (has_data(t)) *(float *)(void *)element_at(t, row, 0) = value;
 }
 
 cloze_status KFN(layer_norm_forward)(backend_device *dev, const tensor *x, const tensor *residual,
-                                     const dropout_spec *dropout, const tensor *gamma, const tensor *beta, float eps,
-                                     tensor *y, tensor *y_low, tensor *xhat, tensor *rstd, cloze_error *err)
-{
+                                     const dropout_spec *dropout, const tensor *gamma,
+                                     const tensor *beta, float eps, tensor *y, tensor *y_low,
+                                     tensor *xhat, tensor *rstd, cloze_error *err) {
     dropout_plan plan = dropout_plan_of(dropout);
     int64_t cols = x->cols;
     int threads = device_threads(dev, 8 * x->rows * cols);
@@ -90,10 +87,10 @@ cloze_status KFN(layer_norm_forward)(backend_device *dev, const tensor *x, const
     return CLOZE_OK;
 }
 
-/* ds (cols) = r (g dy - mean(g dy) - xhat mean(g dy xhat)); sums for gamma and beta go to dgamma, dbeta. */
-static void layer_norm_slope(const float *dy, const float *xhat, const float *g, float r, int64_t n, float *ds,
-                             float *dgamma, float *dbeta)
-{
+/* ds (cols) = r (g dy - mean(g dy) - xhat mean(g dy xhat)); sums for gamma and beta go to dgamma,
+ * dbeta. */
+static void layer_norm_slope(const float *dy, const float *xhat, const float *g, float r, int64_t n,
+                             float *ds, float *dgamma, float *dbeta) {
     float sum = 0.0f, sum_x = 0.0f;
 #pragma omp simd reduction(+ : sum, sum_x)
     for (int64_t i = 0; i < n; i++) {
@@ -110,8 +107,8 @@ static void layer_norm_slope(const float *dy, const float *xhat, const float *g,
 }
 
 /* A row of t becomes values, or gains them; buffer is for rows that are not f32. */
-static void row_put(const tensor *t, int64_t row, const float *values, bool accumulate, float *buffer)
-{
+static void row_put(const tensor *t, int64_t row, const float *values, bool accumulate,
+                    float *buffer) {
     if (accumulate) {
         const float *old = row_load(t, row, 0, t->cols, buffer);
         float *sum = row_target(t, row, 0, buffer);
@@ -123,8 +120,7 @@ static void row_put(const tensor *t, int64_t row, const float *values, bool accu
 }
 
 /* values (cols) *= the dropout multipliers of a row */
-static void row_drop(const dropout_plan *plan, int64_t row, int64_t cols, float *values)
-{
+static void row_drop(const dropout_plan *plan, int64_t row, int64_t cols, float *values) {
     float kept[CHUNK];
     for (int64_t col = 0; col < cols; col += CHUNK) {
         int64_t n = min_i64(CHUNK, cols - col);
@@ -134,11 +130,11 @@ static void row_drop(const dropout_plan *plan, int64_t row, int64_t cols, float 
     }
 }
 
-cloze_status KFN(layer_norm_backward)(backend_device *dev, const tensor *dy, const tensor *xhat, const tensor *rstd,
-                                      const tensor *gamma, const dropout_spec *dropout, bool accumulate_dx, tensor *dx,
-                                      bool accumulate_dresidual, tensor *dresidual, tensor *dgamma, tensor *dbeta,
-                                      cloze_error *err)
-{
+cloze_status KFN(layer_norm_backward)(backend_device *dev, const tensor *dy, const tensor *xhat,
+                                      const tensor *rstd, const tensor *gamma,
+                                      const dropout_spec *dropout, bool accumulate_dx, tensor *dx,
+                                      bool accumulate_dresidual, tensor *dresidual, tensor *dgamma,
+                                      tensor *dbeta, cloze_error *err) {
     dropout_plan plan = dropout_plan_of(dropout);
     int64_t rows = dy->rows, cols = dy->cols, n_blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
     int threads = device_threads(dev, 12 * rows * cols);
@@ -150,9 +146,11 @@ cloze_status KFN(layer_norm_backward)(backend_device *dev, const tensor *dy, con
         const float *g = parameter_row(gamma, &scratch, 2);
 #pragma omp for schedule(static)
         for (int64_t block = 0; block < n_blocks; block++) {
-            float *gamma_sum = row_partial(&scratch, block, 0), *beta_sum = row_partial(&scratch, block, 1);
+            float *gamma_sum = row_partial(&scratch, block, 0),
+                  *beta_sum = row_partial(&scratch, block, 1);
             memset(gamma_sum, 0, 2 * (size_t)scratch.stride * sizeof(float));
-            for (int64_t row = block * ROW_BLOCK; row < min_i64(rows, (block + 1) * ROW_BLOCK); row++) {
+            for (int64_t row = block * ROW_BLOCK; row < min_i64(rows, (block + 1) * ROW_BLOCK);
+                 row++) {
                 const float *grad = row_load(dy, row, 0, cols, row_buffer(&scratch, 3));
                 const float *normal = row_load(xhat, row, 0, cols, row_buffer(&scratch, 4));
                 float r = *(const float *)(const void *)element_at(rstd, row, 0);
@@ -169,9 +167,8 @@ cloze_status KFN(layer_norm_backward)(backend_device *dev, const tensor *dy, con
     return CLOZE_OK;
 }
 
-cloze_status KFN(rms_norm_forward)(backend_device *dev, const tensor *x, const tensor *gamma, float eps, tensor *y,
-                                   tensor *rstd, cloze_error *err)
-{
+cloze_status KFN(rms_norm_forward)(backend_device *dev, const tensor *x, const tensor *gamma,
+                                   float eps, tensor *y, tensor *rstd, cloze_error *err) {
     int64_t cols = x->cols;
     int threads = device_threads(dev, 4 * x->rows * cols);
     row_scratch scratch;
@@ -197,9 +194,8 @@ cloze_status KFN(rms_norm_forward)(backend_device *dev, const tensor *x, const t
 }
 
 /* ds (cols) = r (g dy - r x mean(g dy r x)); the sum for gamma goes to dgamma. */
-static void rms_norm_slope(const float *dy, const float *x, const float *g, float r, int64_t n, float *ds,
-                           float *dgamma)
-{
+static void rms_norm_slope(const float *dy, const float *x, const float *g, float r, int64_t n,
+                           float *ds, float *dgamma) {
     float sum_x = 0.0f;
 #pragma omp simd reduction(+ : sum_x)
     for (int64_t i = 0; i < n; i++) {
@@ -212,10 +208,9 @@ static void rms_norm_slope(const float *dy, const float *x, const float *g, floa
     for (int64_t i = 0; i < n; i++) ds[i] = r * (dy[i] * g[i] - x[i] * r * mean_x);
 }
 
-cloze_status KFN(rms_norm_backward)(backend_device *dev, const tensor *dy, const tensor *x, const tensor *rstd,
-                                    const tensor *gamma, bool accumulate, tensor *dx, tensor *dgamma,
-                                    cloze_error *err)
-{
+cloze_status KFN(rms_norm_backward)(backend_device *dev, const tensor *dy, const tensor *x,
+                                    const tensor *rstd, const tensor *gamma, bool accumulate,
+                                    tensor *dx, tensor *dgamma, cloze_error *err) {
     int64_t rows = dy->rows, cols = dy->cols, n_blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
     int threads = device_threads(dev, 8 * rows * cols);
     row_scratch scratch;
@@ -228,7 +223,8 @@ cloze_status KFN(rms_norm_backward)(backend_device *dev, const tensor *dy, const
         for (int64_t block = 0; block < n_blocks; block++) {
             float *gamma_sum = row_partial(&scratch, block, 0);
             memset(gamma_sum, 0, (size_t)scratch.stride * sizeof(float));
-            for (int64_t row = block * ROW_BLOCK; row < min_i64(rows, (block + 1) * ROW_BLOCK); row++) {
+            for (int64_t row = block * ROW_BLOCK; row < min_i64(rows, (block + 1) * ROW_BLOCK);
+                 row++) {
                 const float *grad = row_load(dy, row, 0, cols, row_buffer(&scratch, 3));
                 const float *src = row_load(x, row, 0, cols, row_buffer(&scratch, 4));
                 float r = *(const float *)(const void *)element_at(rstd, row, 0);

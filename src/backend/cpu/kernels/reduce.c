@@ -9,12 +9,11 @@
 
 #define SUM_BLOCK 4096 /* numbers whose sum is formed together */
 
-cloze_status KFN(sum_rows)(backend_device *dev, const tensor *x, tensor *dst, cloze_error *err)
-{
+cloze_status KFN(sum_rows)(backend_device *dev, const tensor *x, tensor *dst, cloze_error *err) {
     int64_t rows = x->rows, cols = x->cols, n_blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
     row_scratch scratch;
     CLOZE_TRY(row_scratch_get(dev, 0, 0, 1, rows, cols, &scratch, err));
-#pragma omp parallel for schedule(static) num_threads(device_threads(dev, rows * cols))
+#pragma omp parallel for schedule(static) num_threads(device_threads(dev, rows *cols))
     for (int64_t block = 0; block < n_blocks; block++) {
         float in[CHUNK];
         float *sum = row_partial(&scratch, block, 0);
@@ -32,9 +31,8 @@ cloze_status KFN(sum_rows)(backend_device *dev, const tensor *x, tensor *dst, cl
     return CLOZE_OK;
 }
 
-cloze_status KFN(sum_all)(backend_device *dev, float alpha, const tensor *x, bool accumulate, tensor *dst,
-                          cloze_error *err)
-{
+cloze_status KFN(sum_all)(backend_device *dev, float alpha, const tensor *x, bool accumulate,
+                          tensor *dst, cloze_error *err) {
     int64_t n_chunks = chunk_count(x);
     void *memory;
     CLOZE_TRY(device_scratch(dev, (size_t)(n_chunks + 1) * sizeof(double), &memory, err));
@@ -56,8 +54,8 @@ cloze_status KFN(sum_all)(backend_device *dev, float alpha, const tensor *x, boo
     return CLOZE_OK;
 }
 
-cloze_status KFN(sum_squares)(backend_device *dev, const float *x, int64_t n, double *out, cloze_error *err)
-{
+cloze_status KFN(sum_squares)(backend_device *dev, const float *x, int64_t n, double *out,
+                              cloze_error *err) {
     int64_t n_blocks = (n + SUM_BLOCK - 1) / SUM_BLOCK;
     void *memory;
     CLOZE_TRY(device_scratch(dev, (size_t)(n_blocks + 1) * sizeof(double), &memory, err));
@@ -76,11 +74,11 @@ cloze_status KFN(sum_squares)(backend_device *dev, const float *x, int64_t n, do
     return CLOZE_OK;
 }
 
-cloze_status KFN(adamw)(backend_device *dev, const adamw_spec *spec, int64_t n, const float *grad, float *w, float *m,
-                        float *v, cloze_error *err)
-{
+cloze_status KFN(adamw)(backend_device *dev, const adamw_spec *spec, int64_t n, const float *grad,
+                        float *w, float *m, float *v, cloze_error *err) {
     float beta1 = spec->beta1, beta2 = spec->beta2, eps = spec->eps, grad_scale = spec->grad_scale;
-    double correction1 = 1.0 - pow(beta1, (double)spec->step), correction2 = 1.0 - pow(beta2, (double)spec->step);
+    double correction1 = 1.0 - pow(beta1, (double)spec->step),
+           correction2 = 1.0 - pow(beta2, (double)spec->step);
     float keep = (float)(1.0 - (double)spec->lr * spec->weight_decay);
     float rate = (float)(spec->lr / correction1), root = (float)(1.0 / sqrt(correction2));
     int64_t n_blocks = (n + SUM_BLOCK - 1) / SUM_BLOCK;

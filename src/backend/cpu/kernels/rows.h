@@ -18,9 +18,9 @@ typedef struct row_scratch {
 } row_scratch;
 
 /* Buffers of `cols` floats for each thread, and partial sums for each block of `rows`. */
-static inline cloze_status row_scratch_get(backend_device *dev, int n_threads, int n_buffers, int n_sums,
-                                           int64_t rows, int64_t cols, row_scratch *out, cloze_error *err)
-{
+static inline cloze_status row_scratch_get(backend_device *dev, int n_threads, int n_buffers,
+                                           int n_sums, int64_t rows, int64_t cols, row_scratch *out,
+                                           cloze_error *err) {
     int64_t n_blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
     void *memory;
     out->stride = round_up(cols, 16);
@@ -34,20 +34,17 @@ static inline cloze_status row_scratch_get(backend_device *dev, int n_threads, i
 }
 
 /* The calling thread's i-th buffer. */
-static inline float *row_buffer(const row_scratch *s, int i)
-{
+static inline float *row_buffer(const row_scratch *s, int i) {
     return s->buffers + ((int64_t)omp_get_thread_num() * s->n_buffers + i) * s->stride;
 }
 
-static inline float *row_partial(const row_scratch *s, int64_t block, int i)
-{
+static inline float *row_partial(const row_scratch *s, int64_t block, int i) {
     return s->partials + (block * s->n_sums + i) * s->stride;
 }
 
 /* dst (1,cols) f32 += the i-th partial sums of all blocks, in block order. */
-static inline void row_partials_add(const backend_device *dev, const row_scratch *s, int64_t rows, int i,
-                                    const tensor *dst)
-{
+static inline void row_partials_add(const backend_device *dev, const row_scratch *s, int64_t rows,
+                                    int i, const tensor *dst) {
     int64_t n_blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
     int64_t n_strips = (dst->cols + 255) / 256;
     float *sum = dst->data;

@@ -9,8 +9,7 @@
 #include "backend/cpu/kernels/vmath.h"
 
 /* log of the sum of exp over columns [begin, end) of a row; -inf for no column. */
-static float row_logsumexp(const tensor *x, int64_t row, int64_t begin, int64_t end)
-{
+static float row_logsumexp(const tensor *x, int64_t row, int64_t begin, int64_t end) {
     float in[CHUNK], max = -INFINITY;
     for (int64_t col = begin; col < end; col += CHUNK) {
         int64_t n = min_i64(CHUNK, end - col);
@@ -36,8 +35,8 @@ static float row_logsumexp(const tensor *x, int64_t row, int64_t begin, int64_t 
 }
 
 /* Columns [col, col + n) of a row become values, or gain them. */
-static void span_put(const tensor *t, int64_t row, int64_t col, int64_t n, const float *values, bool accumulate)
-{
+static void span_put(const tensor *t, int64_t row, int64_t col, int64_t n, const float *values,
+                     bool accumulate) {
     float buffer[CHUNK];
     if (accumulate) {
         const float *old = row_load(t, row, col, n, buffer);
@@ -49,8 +48,8 @@ static void span_put(const tensor *t, int64_t row, int64_t col, int64_t n, const
     row_store(t, row, col, n, values);
 }
 
-cloze_status KFN(log_softmax_forward)(backend_device *dev, const tensor *x, tensor *y, cloze_error *err)
-{
+cloze_status KFN(log_softmax_forward)(backend_device *dev, const tensor *x, tensor *y,
+                                      cloze_error *err) {
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * x->rows * x->cols))
     for (int64_t row = 0; row < x->rows; row++) {
         float in[CHUNK], out[CHUNK];
@@ -67,9 +66,8 @@ cloze_status KFN(log_softmax_forward)(backend_device *dev, const tensor *x, tens
     return CLOZE_OK;
 }
 
-cloze_status KFN(log_softmax_backward)(backend_device *dev, const tensor *y, const tensor *dy, bool accumulate,
-                                       tensor *dx, cloze_error *err)
-{
+cloze_status KFN(log_softmax_backward)(backend_device *dev, const tensor *y, const tensor *dy,
+                                       bool accumulate, tensor *dx, cloze_error *err) {
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * y->rows * y->cols))
     for (int64_t row = 0; row < y->rows; row++) {
         float in[CHUNK], grad_in[CHUNK], out[CHUNK];
@@ -85,7 +83,8 @@ cloze_status KFN(log_softmax_backward)(backend_device *dev, const tensor *y, con
         float all = (float)total;
         for (int64_t col = 0; col < y->cols; col += CHUNK) {
             int64_t n = min_i64(CHUNK, y->cols - col);
-            const float *value = row_load(y, row, col, n, in), *grad = row_load(dy, row, col, n, grad_in);
+            const float *value = row_load(y, row, col, n, in),
+                        *grad = row_load(dy, row, col, n, grad_in);
 #pragma omp simd
             for (int64_t i = 0; i < n; i++) out[i] = grad[i] - exp_f32(value[i]) * all;
             span_put(dx, row, col, n, out, accumulate);
@@ -95,20 +94,20 @@ cloze_status KFN(log_softmax_backward)(backend_device *dev, const tensor *y, con
 }
 
 /* Groups are spans of columns, in order, that do not overlap. */
-static cloze_status check_groups(const int32_t *groups, int64_t n_groups, int64_t cols, cloze_error *err)
-{
+static cloze_status check_groups(const int32_t *groups, int64_t n_groups, int64_t cols,
+                                 cloze_error *err) {
     for (int64_t g = 0; g <= n_groups; g++) {
         if (groups[g] < 0 || groups[g] > cols || (g > 0 && groups[g] < groups[g - 1])) {
-            CLOZE_FAIL(err, INTERNAL, "logsumexp: bound %lld of the groups is %d, with %lld columns", (long long)g,
+            CLOZE_FAIL(err, INTERNAL,
+                       "logsumexp: bound %lld of the groups is %d, with %lld columns", (long long)g,
                        (int)groups[g], (long long)cols);
         }
     }
     return CLOZE_OK;
 }
 
-cloze_status KFN(logsumexp_forward)(backend_device *dev, const tensor *x, const int32_t *groups, tensor *y,
-                                    cloze_error *err)
-{
+cloze_status KFN(logsumexp_forward)(backend_device *dev, const tensor *x, const int32_t *groups,
+                                    tensor *y, cloze_error *err) {
     CLOZE_TRY(check_groups(groups, y->cols, x->cols, err));
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * x->rows * x->cols))
     for (int64_t row = 0; row < x->rows; row++) {
@@ -120,9 +119,9 @@ cloze_status KFN(logsumexp_forward)(backend_device *dev, const tensor *x, const 
     return CLOZE_OK;
 }
 
-cloze_status KFN(logsumexp_backward)(backend_device *dev, const tensor *x, const tensor *y, const int32_t *groups,
-                                     const tensor *dy, bool accumulate, tensor *dx, cloze_error *err)
-{
+cloze_status KFN(logsumexp_backward)(backend_device *dev, const tensor *x, const tensor *y,
+                                     const int32_t *groups, const tensor *dy, bool accumulate,
+                                     tensor *dx, cloze_error *err) {
     CLOZE_TRY(check_groups(groups, y->cols, x->cols, err));
 #pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * x->rows * x->cols))
     for (int64_t row = 0; row < x->rows; row++) {
@@ -136,7 +135,8 @@ cloze_status KFN(logsumexp_backward)(backend_device *dev, const tensor *x, const
         }
         for (int64_t g = 0; g < y->cols; g++) {
             float small[2];
-            float lse = *row_load(y, row, g, 1, &small[0]), grad = *row_load(dy, row, g, 1, &small[1]);
+            float lse = *row_load(y, row, g, 1, &small[0]),
+                  grad = *row_load(dy, row, g, 1, &small[1]);
             for (int64_t col = groups[g]; col < groups[g + 1]; col += CHUNK) {
                 int64_t n = min_i64(CHUNK, groups[g + 1] - col);
                 const float *src = row_load(x, row, col, n, in);
@@ -149,15 +149,14 @@ cloze_status KFN(logsumexp_backward)(backend_device *dev, const tensor *x, const
     return CLOZE_OK;
 }
 
-static bool row_ignored(const cross_entropy_spec *spec, int64_t row)
-{
+static bool row_ignored(const cross_entropy_spec *spec, int64_t row) {
     return !spec->soft_labels && spec->labels[row] == LABEL_IGNORE;
 }
 
-/* targets (n) for columns [col, col + n): w[c] ((1-e) target[c] + e/C), what multiplies -log p[c] */
-static void row_targets(const cross_entropy_spec *spec, int64_t row, int64_t col, int64_t n, int64_t n_classes,
-                        float *targets)
-{
+/* targets (n) for columns [col, col + n): w[c] ((1-e) target[c] + e/C), what multiplies -log p[c]
+ */
+static void row_targets(const cross_entropy_spec *spec, int64_t row, int64_t col, int64_t n,
+                        int64_t n_classes, float *targets) {
     float e = spec->label_smoothing, even = e / (float)n_classes;
     if (spec->soft_labels) {
         float in[CHUNK];
@@ -176,21 +175,24 @@ static void row_targets(const cross_entropy_spec *spec, int64_t row, int64_t col
 }
 
 /* True when only the label's own column has a target. */
-static bool one_hot(const cross_entropy_spec *spec) { return !spec->soft_labels && spec->label_smoothing == 0.0f; }
+static bool one_hot(const cross_entropy_spec *spec) {
+    return !spec->soft_labels && spec->label_smoothing == 0.0f;
+}
 
-static cloze_status check_labels(const tensor *logits, const cross_entropy_spec *spec, cloze_error *err)
-{
+static cloze_status check_labels(const tensor *logits, const cross_entropy_spec *spec,
+                                 cloze_error *err) {
     for (int64_t i = 0; !spec->soft_labels && i < logits->rows; i++) {
-        if (row_ignored(spec, i) || (spec->labels[i] >= 0 && spec->labels[i] < logits->cols)) continue;
-        CLOZE_FAIL(err, INTERNAL, "cross_entropy: label %lld is %d, with %lld classes", (long long)i,
-                   (int)spec->labels[i], (long long)logits->cols);
+        if (row_ignored(spec, i) || (spec->labels[i] >= 0 && spec->labels[i] < logits->cols))
+            continue;
+        CLOZE_FAIL(err, INTERNAL, "cross_entropy: label %lld is %d, with %lld classes",
+                   (long long)i, (int)spec->labels[i], (long long)logits->cols);
     }
     return CLOZE_OK;
 }
 
 /* The loss of one row whose log-sum-exp is lse. */
-static double row_loss(const tensor *logits, const cross_entropy_spec *spec, int64_t row, float lse)
-{
+static double row_loss(const tensor *logits, const cross_entropy_spec *spec, int64_t row,
+                       float lse) {
     float in[CHUNK], targets[CHUNK];
     int64_t begin = 0, end = logits->cols;
     if (one_hot(spec)) {
@@ -204,20 +206,22 @@ static double row_loss(const tensor *logits, const cross_entropy_spec *spec, int
         row_targets(spec, row, col, n, logits->cols, targets);
         double sum = 0.0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < n; i++) sum += targets[i] != 0.0f ? (double)(targets[i] * (lse - src[i])) : 0.0;
+        for (int64_t i = 0; i < n; i++)
+            sum += targets[i] != 0.0f ? (double)(targets[i] * (lse - src[i])) : 0.0;
         total += sum;
     }
     return total;
 }
 
-cloze_status KFN(cross_entropy_forward)(backend_device *dev, const tensor *logits, const cross_entropy_spec *spec,
-                                        tensor *lse, tensor *loss, cloze_error *err)
-{
+cloze_status KFN(cross_entropy_forward)(backend_device *dev, const tensor *logits,
+                                        const cross_entropy_spec *spec, tensor *lse, tensor *loss,
+                                        cloze_error *err) {
     CLOZE_TRY(check_labels(logits, spec, err));
     void *memory;
     CLOZE_TRY(device_scratch(dev, (size_t)(logits->rows + 1) * sizeof(double), &memory, err));
     double *losses = memory; /* (R) */
-#pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * logits->rows * logits->cols))
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(device_threads(dev, 8 * logits->rows * logits->cols))
     for (int64_t row = 0; row < logits->rows; row++) {
         float row_lse = row_logsumexp(logits, row, 0, logits->cols);
         if (has_data(lse)) row_store(lse, row, 0, 1, &row_lse);
@@ -230,9 +234,8 @@ cloze_status KFN(cross_entropy_forward)(backend_device *dev, const tensor *logit
 }
 
 /* dlogits of one row: scale (sum(targets) softmax - targets), or 0 when it is ignored */
-static void row_loss_slope(const tensor *logits, const cross_entropy_spec *spec, int64_t row, float lse, float scale,
-                           bool accumulate, const tensor *dlogits)
-{
+static void row_loss_slope(const tensor *logits, const cross_entropy_spec *spec, int64_t row,
+                           float lse, float scale, bool accumulate, const tensor *dlogits) {
     float in[CHUNK], targets[CHUNK], out[CHUNK] = {0};
     bool ignored = row_ignored(spec, row);
     if (ignored && accumulate) return;
@@ -251,23 +254,27 @@ static void row_loss_slope(const tensor *logits, const cross_entropy_spec *spec,
             const float *src = row_load(logits, row, col, n, in);
             row_targets(spec, row, col, n, logits->cols, targets);
 #pragma omp simd
-            for (int64_t i = 0; i < n; i++) out[i] = scale * (all * exp_f32(src[i] - lse) - targets[i]);
+            for (int64_t i = 0; i < n; i++)
+                out[i] = scale * (all * exp_f32(src[i] - lse) - targets[i]);
         }
         span_put(dlogits, row, col, n, out, accumulate);
     }
 }
 
-cloze_status KFN(cross_entropy_backward)(backend_device *dev, const tensor *logits, const cross_entropy_spec *spec,
-                                         const tensor *lse, const tensor *dloss, bool accumulate, tensor *dlogits,
-                                         cloze_error *err)
-{
+cloze_status KFN(cross_entropy_backward)(backend_device *dev, const tensor *logits,
+                                         const cross_entropy_spec *spec, const tensor *lse,
+                                         const tensor *dloss, bool accumulate, tensor *dlogits,
+                                         cloze_error *err) {
     CLOZE_TRY(check_labels(logits, spec, err));
     float scale = spec->scale * *(const float *)dloss->data;
-#pragma omp parallel for schedule(static) num_threads(device_threads(dev, 8 * logits->rows * logits->cols))
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(device_threads(dev, 8 * logits->rows * logits->cols))
     for (int64_t row = 0; row < logits->rows; row++) {
         float row_lse;
-        if (has_data(lse)) row_copy(lse, row, 0, 1, &row_lse);
-        else row_lse = row_logsumexp(logits, row, 0, logits->cols);
+        if (has_data(lse))
+            row_copy(lse, row, 0, 1, &row_lse);
+        else
+            row_lse = row_logsumexp(logits, row, 0, logits->cols);
         row_loss_slope(logits, spec, row, row_lse, scale, accumulate, dlogits);
     }
     return CLOZE_OK;

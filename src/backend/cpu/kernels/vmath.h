@@ -14,8 +14,7 @@
  * e^x; 0 below -87.7 and infinity above 88.4, so no denormal is made. NaN stays NaN. The clamps are
  * where 2^n has the exponent bits of 0 and of infinity, which spares two selections.
  */
-static inline float exp_f32(float x)
-{
+static inline float exp_f32(float x) {
     const float magic = 0x1.8p23f; /* adding it rounds to an integer, left in the low bits */
     float c = x < -88.0f ? -88.0f : x;
     c = c > 88.8f ? 88.8f : c;
@@ -39,16 +38,15 @@ static inline float exp_f32(float x)
 
 static inline float sigmoid_f32(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
 
-/* s = sigmoid(x) and its derivative s (1 - s), in which 1 - s must not be a difference: it cancels. */
-static inline void sigmoid_slope_f32(float x, float *s, float *ds)
-{
+/* s = sigmoid(x) and its derivative s (1 - s), in which 1 - s must not be a difference: it cancels.
+ */
+static inline void sigmoid_slope_f32(float x, float *s, float *ds) {
     float e = exp_f32(-fabsf(x)), r = 1.0f / (1.0f + e);
     *s = x < 0.0f ? e * r : r;
     *ds = e * r * r;
 }
 
-static inline float tanh_f32(float x)
-{
+static inline float tanh_f32(float x) {
     float a = fabsf(x), s = x * x;
     float p = -0x1.6a5266p-8f; /* (tanh x - x) / x^3 on [0, 0.65], 6e-9; a polynomial in x^2 */
     p = p * s + 0x1.4f9932p-6f;
@@ -61,8 +59,7 @@ static inline float tanh_f32(float x)
 }
 
 /* The standard normal: its distribution function, accurate in both tails, and its density. */
-static inline void normal_f32(float x, float *cdf, float *density)
-{
+static inline void normal_f32(float x, float *cdf, float *density) {
     float e = exp_f32(-0.5f * x * x);
     /* exp(t^2) erfc(t) = u P(u), t = |x|/sqrt 2, u = 1/(1 + 0.35 t): 7e-9 on [0, 10] */
     float u = 1.0f / (1.0f + 0.24748737f * fabsf(x));
