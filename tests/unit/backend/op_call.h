@@ -363,6 +363,7 @@ typedef struct op_difference {
     double error;             /* the largest, in units of what is allowed; INFINITY for a NaN on one side */
     int64_t row, col;
     double expected, got, allowed;
+    int64_t n_flips;          /* bf16 elements of some size that differ at all */
 } op_difference;
 
 static inline double op_largest(const tensor *t)
@@ -382,16 +383,19 @@ static inline op_difference op_compare(op_operand *expected, op_operand *got)
     tensor e = op_view(expected, expected->result), g = op_view(got, got->result);
     op_difference worst = {0};
     double largest = op_largest(&e);
+    int64_t n_flips = 0;
     for (int64_t i = 0; i < e.rows; i++) {
         for (int64_t k = 0; k < e.cols; k++) {
             double want = ref_get(&e, i, k), have = ref_get(&g, i, k);
             if (want == have || (isnan(want) && isnan(have))) continue;
             if (isinf(want) && expected->unspecified_inf) continue;
+            n_flips += e.dtype == DTYPE_BF16 && !expected->bf16_inside && fabs(want) > 0.01 * largest;
             double allowed = op_allowed(expected, want, largest), error = fabs(want - have) / allowed;
             if (!isfinite(error)) error = INFINITY;
-            if (error > worst.error) worst = (op_difference){error, i, k, want, have, allowed};
+            if (error > worst.error) worst = (op_difference){error, i, k, want, have, allowed, 0};
         }
     }
+    worst.n_flips = n_flips;
     return worst;
 }
 

@@ -108,7 +108,8 @@ static inline void build_scatter_add_rows(op_call *c)
     op_operand *dx = op_rows(c, "dx", OP_INOUT, c->out, SOURCE_ROWS, c->cols, FILL_NORMAL);
     dx->terms = (double)c->rows;
     /* A bf16 destination may round after each of the additions to a row. */
-    if (c->out == DTYPE_BF16) dx->slack = BF16_ULP / F32_EPSILON / 16.0;
+    dx->bf16_inside = c->out == DTYPE_BF16;
+    if (dx->bf16_inside) dx->slack = BF16_ULP / F32_EPSILON / 16.0;
 }
 
 static inline cloze_status invoke_scatter_add_rows(op_call *c, const backend *b, backend_device *dev,

@@ -203,6 +203,8 @@ static void compare_outputs(const op_case *k, op_call *expected, op_call *c, con
         snprintf(what, sizeof what, "'%s'[%lld,%lld] is %.9g, ref has %.9g (difference %.3g, allowed %.3g)",
                  g->name, (long long)d.row, (long long)d.col, d.got, d.expected, fabs(d.got - d.expected), d.allowed);
         check(d.error <= 1.0, what, k, c, label);
+        /* Nearly equal numbers seldom round to neighbours in bf16; a wrong rounding mode does half the time. */
+        check(d.n_flips <= 5 + g->t.rows * g->t.cols / 20, "a twentieth of the bf16 results is off by one", k, c, label);
     }
     if (!isnan(expected->host_out) || !isnan(c->host_out)) {
         double error = fabs(expected->host_out - c->host_out);
