@@ -113,7 +113,7 @@ static cloze_status flush(reader *r, cloze_error *err) {
     for (int i = 0; i < r->n; i++) {
         for (int32_t at = 0; at + 1 < r->counts[i] && first == CLOZE_OK; at += room) {
             int32_t n = r->counts[i] - at < room ? r->counts[i] - at : room;
-            if (n >= 2) first = add_sequence(r->c, r->marked[i] + at, n, err);
+            first = add_sequence(r->c, r->marked[i] + at, n, err);
         }
         mem_free(r->marked[i]);
         r->marked[i] = NULL;

@@ -140,6 +140,29 @@ static void saved_models_open_again(void **unused) {
     }
 }
 
+/* From mapped 16-bit values to every precision: nothing is lost on the way up. */
+static void precisions_convert_into_each_other(void **unused) {
+    const cloze_dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    const int bits[] = {60, 8, 10};
+    model *made = tiny_model(TINY_BERT, MODEL_HEAD_MASKED_LM, 4);
+    model_open_options o = {.head = MODEL_HEAD_MASKED_LM, .require_head = true};
+    MUST(dir_create(at("from"), err));
+    MUST(dir_create(at("to"), err));
+    for (int from = 1; from < 3; from++) {
+        MUST(model_save(made, at("from"), dtypes[from], err));
+        model *half = open_ok(at("from"), &o);
+        for (int to = 0; to < 3; to++) {
+            MUST(model_save(half, at("to"), dtypes[to], err));
+            model *again = open_ok(at("to"), &o);
+            assert_same_params(half, again, to == from ? 60 : bits[to]);
+            assert_int_equal(find_param(again, WORDS)->w.t.dtype, dtypes[to]);
+            model_destroy(again);
+        }
+        model_destroy(half);
+    }
+    model_destroy(made);
+}
+
 static void unknown_keys_of_the_configuration_are_kept(void **unused) {
     model *m = tiny_model("{\"model_type\": \"bert\", \"vocab_size\": 40, \"dtype\": \"float16\", "
                           "\"their_own\": {\"a\": [1, 2.5]}, " TINY_FIELDS "}",
@@ -353,7 +376,10 @@ static void a_classifier_of_other_labels(void **unused) {
     o.require_head = true;
     open_fails(test_dir, &o, "classifier.weight has shape (2, 16)");
     o = (model_open_options){.head = MODEL_HEAD_SEQUENCE_CLASSIFICATION, .num_labels = 2};
-    m = open_ok(test_dir, &o);
+    m = open_ok(test_dir, &o); /* as many labels: the classifier that is there */
+    made = tiny_model(TINY_BERT, MODEL_HEAD_SEQUENCE_CLASSIFICATION, 1);
+    assert_same_params(made, m, 60);
+    model_destroy(made);
     model_destroy(m);
 }
 
@@ -492,6 +518,7 @@ int main(void) {
         cmocka_unit_test(creation_is_a_function_of_the_seed),
         cmocka_unit_test(heads_and_counts),
         FILES_TEST(saved_models_open_again),
+        FILES_TEST(precisions_convert_into_each_other),
         FILES_TEST(unknown_keys_of_the_configuration_are_kept),
         FILES_TEST(failing_to_write_names_the_path),
         FILES_TEST(frozen_matrices_are_mapped),

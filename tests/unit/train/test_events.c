@@ -125,12 +125,12 @@ static size_t read_events(const char *path, event *out, size_t max) {
 
 /* The one event file in test_dir/runs. */
 static const char *event_file(void) {
-    char **names, path[600];
+    char **names, path[256];
     size_t n;
     MUST(dir_list(at("runs"), &names, &n, err));
     assert_int_equal(n, 1);
     assert_int_equal(strncmp(names[0], "events.out.tfevents.", 20), 0);
-    snprintf(path, sizeof path, "runs/%s", names[0]);
+    snprintf(path, sizeof path, "runs/%.200s", names[0]);
     dir_list_free(names, n);
     return at(path);
 }

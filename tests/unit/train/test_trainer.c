@@ -265,6 +265,44 @@ static void a_frozen_model_stays_as_it_was(void **unused) {
     toy_close(&r);
 }
 
+/* Each group has its rate: at a rate of 0 it stays as it was. */
+static void groups_have_their_own_rates(void **unused) {
+    toy_run fresh = toy_open("model", at("a"), ARGS(SIX_STEPS));
+    for (int prompt = 0; prompt < 2; prompt++) {
+        toy_run r =
+            toy_run_ok("model", at("b"),
+                       ARGS(SIX_STEPS, prompt ? "--learning_rate" : "--ppt_learning_rate", "0"));
+        MUST(dir_create(at("fresh"), err));
+        MUST(classifier_save(fresh.c, at("fresh"), err));
+        MUST(classifier_save(r.c, at("b"), err));
+        size_t n, m;
+        char *x = get_file(at("fresh/prompt.safetensors"), &n),
+             *y = get_file(at("b/prompt.safetensors"), &m);
+        assert_int_equal(n, m);
+        assert_int_equal(memcmp(x, y, n) != 0, prompt);
+        assert_int_equal(largest_difference(fresh.c, r.c) > 1e-3, !prompt);
+        mem_free(x);
+        mem_free(y);
+        toy_close(&r);
+    }
+    toy_close(&fresh);
+}
+
+/* Gradients are only ever made smaller; so small that epsilon rules, they move nothing. */
+static void clipping_makes_gradients_smaller(void **unused) {
+    toy_run fresh = toy_open("model", at("a"), ARGS(SIX_STEPS)),
+            never = toy_run_ok("model", at("a"), ARGS(SIX_STEPS, "--max_grad_norm", "0")),
+            wide = toy_run_ok("model", at("b"), ARGS(SIX_STEPS, "--max_grad_norm", "1e9")),
+            narrow = toy_run_ok("model", at("c"), ARGS(SIX_STEPS, "--max_grad_norm", "1e-12"));
+    assert_true(largest_difference(never.c, wide.c) == 0);
+    assert_true(largest_difference(never.c, fresh.c) > 5e-3);
+    assert_true(largest_difference(narrow.c, fresh.c) < 1e-4);
+    toy_close(&fresh);
+    toy_close(&never);
+    toy_close(&wide);
+    toy_close(&narrow);
+}
+
 /* ---- steps, logs, checkpoints ---- */
 
 /* Names of what is in a directory and begins with `prefix`, "a b c". */
@@ -476,6 +514,13 @@ static void checkpoints_are_whole(void **unused) {
         "v.bert.embeddings.LayerNorm.bias", "seen.bert.embeddings.word_embeddings.weight"};
     for (size_t i = 0; i < COUNT(NAMES); i++) assert_non_null(ckpt_find(moments, NAMES[i]));
     assert_null(ckpt_find(moments, "m.cls.predictions.bias")); /* a soft verbalizer needs it not */
+    const ckpt_tensor *first = ckpt_find(moments, NAMES[0]), *second = ckpt_find(moments, NAMES[1]);
+    bool falls = false;
+    for (int64_t i = 0; i < first->count; i++) {
+        falls = falls || ((const float *)first->data)[i] < 0;
+        assert_true(((const float *)second->data)[i] > 0); /* squares */
+    }
+    assert_true(falls && first->count == 32);
     const ckpt_tensor *seen = ckpt_find(moments, NAMES[4]);
     int32_t great = tokenizer_token_to_id(classifier_tokenizer(c), "great", 5),
             car = tokenizer_token_to_id(classifier_tokenizer(c), "车", 3);
@@ -701,6 +746,8 @@ int main(void) {
         MODEL_TEST(dropout_settings_are_heeded),
         MODEL_TEST(bf16_is_near_f32),
         MODEL_TEST(a_frozen_model_stays_as_it_was),
+        MODEL_TEST(groups_have_their_own_rates),
+        MODEL_TEST(clipping_makes_gradients_smaller),
         MODEL_TEST(schedules_of_logs_evaluations_and_checkpoints),
         MODEL_TEST(logged_rates_follow_the_schedule),
         MODEL_TEST(state_has_hugging_faces_keys),
