@@ -402,6 +402,23 @@ static inline cloze_status invoke_sum_squares(op_call *c, const backend *b, back
     return b->sum_squares(dev, ARRAY(x), c->rows * c->cols, &c->host_out, err);
 }
 
+/*
+ * Second moments over many orders of magnitude, so that eps matters; weights of 0, so that a small
+ * update is seen; gradients of 0 for 0/(0 + eps). At the first step the moments are 0.
+ */
+static inline void adamw_edges(op_operand *const operands[4], int64_t n, bool first_step)
+{
+    tensor grad = op_view(operands[0], operands[0]->image), w = op_view(operands[1], operands[1]->image);
+    tensor m = op_view(operands[2], operands[2]->image), v = op_view(operands[3], operands[3]->image);
+    for (int64_t i = 0; i < n; i++) {
+        if (i % 2 == 1) ref_set(&w, 0, i, 0.0);
+        if (i % 5 == 0) ref_set(&grad, 0, i, 0.0);
+        double second = ref_get(&m, 0, i) * ref_get(&m, 0, i);
+        ref_set(&v, 0, i, first_step ? 0.0 : 0.1 * second);
+        if (first_step) ref_set(&m, 0, i, 0.0);
+    }
+}
+
 /* variant 0: the first step, 1: a late one, with clipping, 2: without decay */
 static inline void build_adamw(op_call *c)
 {
@@ -412,10 +429,13 @@ static inline void build_adamw(op_call *c)
         c->adamw.step = 1234;
     }
     if (c->variant == 2) c->adamw.weight_decay = 0.0f;
-    op_dense(c, "grad", OP_IN, DTYPE_F32, 1, n, FILL_WIDE);
-    op_dense(c, "w", OP_INOUT, DTYPE_F32, 1, n, FILL_NORMAL)->floor = 0.01;
-    op_dense(c, "m", OP_INOUT, DTYPE_F32, 1, n, FILL_NORMAL)->floor = 1.0;
-    op_dense(c, "v", OP_INOUT, DTYPE_F32, 1, n, FILL_POSITIVE)->floor = 1e-6;
+    op_operand *operands[] = {
+        op_dense(c, "grad", OP_IN, DTYPE_F32, 1, n, FILL_WIDE), op_dense(c, "w", OP_INOUT, DTYPE_F32, 1, n, FILL_NORMAL),
+        op_dense(c, "m", OP_INOUT, DTYPE_F32, 1, n, FILL_WIDE), op_dense(c, "v", OP_INOUT, DTYPE_F32, 1, n, FILL_WIDE)};
+    operands[1]->floor = 0.01;
+    operands[2]->floor = 1.0;
+    operands[3]->floor = 1e-12;
+    adamw_edges(operands, n, c->variant == 0);
 }
 
 static inline cloze_status invoke_adamw(op_call *c, const backend *b, backend_device *dev, cloze_error *err)
