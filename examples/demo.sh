@@ -83,6 +83,6 @@ cat <<END
   $out/predictions.jsonl
       a label and all probabilities for each line of data.txt
 
-  Try:  $cloze eval --model '$out/prompt' --input '$data/test.txt'
-        echo 国足今晚迎战韩国队 | $cloze predict --model '$out/prompt' --json
+  Try:  '$cloze' eval --model '$out/prompt' --input '$data/test.txt'
+        echo 国足今晚迎战韩国队 | '$cloze' predict --model '$out/prompt' --json
 END

@@ -1,4 +1,5 @@
-/* The commands of cloze.h: results are valid JSON with the documented keys, errors have their code. */
+/* The commands of cloze.h: results are valid JSON with the documented keys, errors have their code.
+ */
 #include "api_support.h"
 
 static char *result_of(cloze_status (*call)(cloze_args, const cloze_callbacks *, char **,
@@ -147,8 +148,9 @@ static void test_predict_to_a_file(void **state) {
     stream(cloze_predict, &r,
            args(&list, "--model", FINETUNE_RUN, "--input", at("data/dev.txt"), NULL));
     recorder empty;
-    stream(cloze_predict, &empty, args(&list, "--model", FINETUNE_RUN, "--input",
-                                       at("data/dev.txt"), "--output", at("answers.txt"), NULL));
+    stream(cloze_predict, &empty,
+           args(&list, "--model", FINETUNE_RUN, "--input", at("data/dev.txt"), "--output",
+                at("answers.txt"), NULL));
     char *written = get_file(at("answers.txt"), &n);
     assert_string_equal(written, r.out.data);
     assert_int_equal(empty.pieces, 0);
@@ -213,10 +215,12 @@ static void test_tokenize_many_lines(void **state) {
     for (int i = 0; i < 9000; i++) buf_printf(&text, "%d 今天股市%s\n", i, i % 3 ? "大涨" : "");
     put_file(at("many.txt"), text.data);
     buf_deinit(&text);
-    stream(cloze_tokenize, &one, args(&list, "--model", MODEL_DIR, "--input", at("many.txt"),
-                                      "--num_threads", "1", "--json", NULL));
-    stream(cloze_tokenize, &many, args(&list, "--model", MODEL_DIR, "--input", at("many.txt"),
-                                       "--num_threads", "3", "--json", NULL));
+    stream(cloze_tokenize, &one,
+           args(&list, "--model", MODEL_DIR, "--input", at("many.txt"), "--num_threads", "1",
+                "--json", NULL));
+    stream(cloze_tokenize, &many,
+           args(&list, "--model", MODEL_DIR, "--input", at("many.txt"), "--num_threads", "3",
+                "--json", NULL));
     assert_string_equal(one.out.data, many.out.data);
     for (const char *p = one.out.data; *p; p++) lines += *p == '\n';
     assert_int_equal(lines, 9000);
@@ -247,13 +251,15 @@ static void check_masks(const char *line, const char *text, int n_masks, int top
 static void test_fill(void **state) {
     arg_list list;
     recorder r;
-    stream(cloze_fill, &r, args(&list, "--model", MODEL_DIR, "--text", "今天[MASK][MASK]很好",
-                                "--top_k", "4", "--json", NULL));
+    stream(cloze_fill, &r,
+           args(&list, "--model", MODEL_DIR, "--text", "今天[MASK][MASK]很好", "--top_k", "4",
+                "--json", NULL));
     check_masks(r.out.data, "今天[MASK][MASK]很好", 2, 4);
     recorder_deinit(&r);
     put_file(at("fill.txt"), "今[MASK]\n\n[MASK][MASK]股\n");
-    stream(cloze_fill, &r, args(&list, "--model", PROMPT_RUN, "--input", at("fill.txt"), "--top_k",
-                                "2", "--json", NULL));
+    stream(cloze_fill, &r,
+           args(&list, "--model", PROMPT_RUN, "--input", at("fill.txt"), "--top_k", "2", "--json",
+                NULL));
     char *second = strchr(r.out.data, '\n') + 1, *third = strchr(second, '\n') + 1;
     second[-1] = third[-1] = 0;
     check_masks(r.out.data, "今[MASK]", 1, 2);
@@ -266,8 +272,9 @@ static void test_fill(void **state) {
 static void test_fill_everything(void **state) {
     arg_list list;
     recorder r;
-    stream(cloze_fill, &r, args(&list, "--model", MODEL_DIR, "--text", "[MASK]", "--top_k",
-                                "100000", "--json", NULL));
+    stream(
+        cloze_fill, &r,
+        args(&list, "--model", MODEL_DIR, "--text", "[MASK]", "--top_k", "100000", "--json", NULL));
     cJSON *json = parse_json(r.out.data);
     const cJSON *mask = cJSON_GetArrayItem(get_array(json, "masks", 1), 0), *c;
     double sum = 0, ids = 0;
@@ -323,9 +330,9 @@ static void check_prompt(cloze_args a, int n, int mask, int n_parts, int cut) {
 
 static void test_inspect_prompt(void **state) {
     arg_list list;
-    check_prompt(args(&list, "--model", MODEL_DIR, "--prompt", "今天", "--text", "股市大涨",
-                      "--json", NULL),
-                 9, 7, 5, 0);
+    check_prompt(
+        args(&list, "--model", MODEL_DIR, "--prompt", "今天", "--text", "股市大涨", "--json", NULL),
+        9, 7, 5, 0);
     check_prompt(args(&list, "--model", MODEL_DIR, "--prompt", "今天", "--text", "股市大涨",
                       "--max_seq_length", "7", "--json", NULL),
                  7, 5, 5, 2);
@@ -340,8 +347,9 @@ static void test_inspect_prompt(void **state) {
 static void test_inspect_prompt_for_people(void **state) {
     arg_list list;
     recorder r;
-    stream(cloze_inspect, &r, args(&list, "--model", MODEL_DIR, "--prompt", "今天", "--text",
-                                   "股市大涨", "--max_seq_length", "7", NULL));
+    stream(cloze_inspect, &r,
+           args(&list, "--model", MODEL_DIR, "--prompt", "今天", "--text", "股市大涨",
+                "--max_seq_length", "7", NULL));
     assert_non_null(strstr(r.out.data, "cut: 2 of 4 tokens left out: 大 涨\n"));
     assert_non_null(strstr(r.out.data, "7 tokens of at most 7"));
     recorder_deinit(&r);
@@ -357,17 +365,27 @@ static void test_stream_errors(void **state) {
     } cases[] = {
         {cloze_predict, CLOZE_ERR_USAGE, "--model DIR is missing", {NULL}},
         {cloze_predict, CLOZE_ERR_USAGE, "did you mean --model?", {"--modle", "x"}},
-        {cloze_predict, CLOZE_ERR_MODEL, "no trained classifier",
+        {cloze_predict,
+         CLOZE_ERR_MODEL,
+         "no trained classifier",
          {"--model", "$model", "--input", "$raw.txt"}},
-        {cloze_predict, CLOZE_ERR_MODEL, "no such directory",
+        {cloze_predict,
+         CLOZE_ERR_MODEL,
+         "no such directory",
          {"--model", "$none", "--input", "$raw.txt"}},
-        {cloze_predict, CLOZE_ERR_DATA, "no such file",
+        {cloze_predict,
+         CLOZE_ERR_DATA,
+         "no such file",
          {"--model", "$finetune", "--input", "$none"}},
-        {cloze_predict, CLOZE_ERR_IO, "none/x",
+        {cloze_predict,
+         CLOZE_ERR_IO,
+         "none/x",
          {"--model", "$finetune", "--input", "$raw.txt", "--output", "$none/x"}},
         {cloze_tokenize, CLOZE_ERR_USAGE, "--model DIR is missing", {"--text", "x"}},
         {cloze_tokenize, CLOZE_ERR_USAGE, "--text_b needs", {"--model", "x", "--text_b", "x"}},
-        {cloze_tokenize, CLOZE_ERR_USAGE, "exclude",
+        {cloze_tokenize,
+         CLOZE_ERR_USAGE,
+         "exclude",
          {"--model", "x", "--text", "x", "--input", "y"}},
         {cloze_tokenize, CLOZE_ERR_MODEL, "data", {"--model", "$data", "--text", "x"}},
         {cloze_tokenize, CLOZE_ERR_DATA, "no such file", {"--model", "$model", "--input", "$none"}},
@@ -375,17 +393,25 @@ static void test_stream_errors(void **state) {
         {cloze_fill, CLOZE_ERR_USAGE, "no [MASK]", {"--model", "$model", "--text", ""}},
         {cloze_fill, CLOZE_ERR_DATA, "raw.txt:1", {"--model", "$model", "--input", "$raw.txt"}},
         {cloze_fill, CLOZE_ERR_MODEL, "finetune", {"--model", "$finetune", "--text", "[MASK]"}},
-        {cloze_fill, CLOZE_ERR_USAGE, "out of range",
+        {cloze_fill,
+         CLOZE_ERR_USAGE,
+         "out of range",
          {"--model", "$model", "--text", "[MASK]", "--top_k", "0"}},
         {cloze_inspect, CLOZE_ERR_USAGE, "--model DIR is missing", {NULL}},
         {cloze_inspect, CLOZE_ERR_MODEL, "nobody", {"--model", "nobody"}},
         {cloze_inspect, CLOZE_ERR_USAGE, "needs --text", {"--model", "$model", "--prompt", "x"}},
         {cloze_inspect, CLOZE_ERR_USAGE, "needs --prompt", {"--model", "$model", "--text", "x"}},
-        {cloze_inspect, CLOZE_ERR_USAGE, "--text_b",
+        {cloze_inspect,
+         CLOZE_ERR_USAGE,
+         "--text_b",
          {"--model", "$model", "--text", "x", "--prompt", "{'text':'text_b'}{'mask'}"}},
-        {cloze_inspect, CLOZE_ERR_USAGE, "column",
+        {cloze_inspect,
+         CLOZE_ERR_USAGE,
+         "column",
          {"--model", "$model", "--text", "x", "--prompt", "{'mask'"}},
-        {cloze_inspect, CLOZE_ERR_USAGE, "no room",
+        {cloze_inspect,
+         CLOZE_ERR_USAGE,
+         "no room",
          {"--model", "$model", "--text", "x", "--prompt", "今天", "--max_seq_length", "4"}},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -398,9 +424,9 @@ static void test_stream_errors(void **state) {
             snprintf(paths[k], sizeof paths[k], "%s", *value == '$' ? at(value + 1) : value);
             list.values[list.count++] = paths[k];
         }
-        MUST_FAIL(cases[i].status, cases[i].fragment,
-                  cases[i].call((cloze_args){list.count, list.values}, NULL, record_write, &r,
-                                err));
+        MUST_FAIL(
+            cases[i].status, cases[i].fragment,
+            cases[i].call((cloze_args){list.count, list.values}, NULL, record_write, &r, err));
         assert_int_equal(r.pieces, 0);
         recorder_deinit(&r);
     }
@@ -416,8 +442,7 @@ static void test_refused_output(void **state) {
          args(&(arg_list){.count = 0}, "--model", FINETUNE_RUN, "--input", at("raw.txt"), NULL)},
         {cloze_tokenize,
          args(&(arg_list){.count = 0}, "--model", MODEL_DIR, "--input", at("raw.txt"), NULL)},
-        {cloze_fill,
-         args(&(arg_list){.count = 0}, "--model", MODEL_DIR, "--text", "[MASK]", NULL)},
+        {cloze_fill, args(&(arg_list){.count = 0}, "--model", MODEL_DIR, "--text", "[MASK]", NULL)},
         {cloze_inspect, args(&list, "--model", MODEL_DIR, NULL)},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
@@ -464,16 +489,16 @@ static void test_null(void **state) {
 static void test_failure_leaves_the_result(void **state) {
     arg_list list;
     char *result = (char *)"untouched";
-    MUST_FAIL(CLOZE_ERR_DATA, "none", cloze_eval(args(&list, "--model", PROMPT_RUN, "--input",
-                                                      at("none"), NULL),
-                                                 NULL, &result, err));
+    MUST_FAIL(CLOZE_ERR_DATA, "none",
+              cloze_eval(args(&list, "--model", PROMPT_RUN, "--input", at("none"), NULL), NULL,
+                         &result, err));
     assert_string_equal(result, "untouched");
 }
 
 /* ---- help, flags ---- */
 
 static void test_help(void **state) {
-    static const char *const COMMANDS[] = {"train", "eval",    "predict", "fill",
+    static const char *const COMMANDS[] = {"train",    "eval",    "predict", "fill",
                                            "tokenize", "inspect", "pretrain"};
     for (size_t i = 0; i < COUNT(COMMANDS); i++) {
         char *text = NULL;

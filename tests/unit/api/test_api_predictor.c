@@ -22,11 +22,15 @@ static void make_texts(void) {
     texts_memory[3][0] = 0; /* an empty text is a text */
 }
 
-static cloze_predictor *open_run(const char *dir, int num_threads) {
-    cloze_predictor_options o = {.num_threads = num_threads};
+static cloze_predictor *open_in(const char *dir, int num_threads, int bf16) {
+    cloze_predictor_options o = {.bf16 = bf16, .num_threads = num_threads};
     cloze_predictor *p = NULL;
     MUST(cloze_predictor_open(dir, &o, &p, err));
     return p;
+}
+
+static cloze_predictor *open_run(const char *dir, int num_threads) {
+    return open_in(dir, num_threads, 0);
 }
 
 static void test_labels(void **state) {
@@ -49,8 +53,9 @@ static void test_equals_the_command(void **state) {
         const char *text = "今天股市";
         recorder_init(&r);
         put_file(at("one.txt"), text);
-        MUST(cloze_predict(args(&list, "--model", runs[i], "--input", at("one.txt"), "--json", NULL),
-                           NULL, record_write, &r, err));
+        MUST(
+            cloze_predict(args(&list, "--model", runs[i], "--input", at("one.txt"), "--json", NULL),
+                          NULL, record_write, &r, err));
         cJSON *json = parse_json(r.out.data);
         const cJSON *p = cJSON_GetObjectItemCaseSensitive(json, "probabilities");
         cloze_predictor *predictor = open_run(runs[i], 0);
@@ -83,25 +88,29 @@ static void *call_often(void *arg) {
     return NULL;
 }
 
+static void check_threads(const char *dir, int bf16) {
+    float want[N_TEXTS * 2];
+    caller callers[N_THREADS];
+    pthread_t threads[N_THREADS];
+    cloze_predictor *p = open_in(dir, 1, bf16);
+    MUST(cloze_predictor_run(p, texts, NULL, N_TEXTS, want, err));
+    cloze_predictor_close(p);
+    p = open_in(dir, 1, bf16); /* so that the first calls of all meet weights without copies */
+    for (int t = 0; t < N_THREADS; t++) {
+        callers[t] = (caller){p, want, (size_t)(N_TEXTS - 7 * t), 0};
+        assert_int_equal(pthread_create(&threads[t], NULL, call_often, &callers[t]), 0);
+    }
+    for (int t = 0; t < N_THREADS; t++) {
+        pthread_join(threads[t], NULL);
+        assert_int_equal(callers[t].wrong, 0);
+    }
+    cloze_predictor_close(p);
+}
+
 static void test_threads(void **state) {
-    const char *runs[] = {PROMPT_RUN, FINETUNE_RUN};
-    for (int i = 0; i < 2; i++) {
-        float want[N_TEXTS * 2];
-        caller callers[N_THREADS];
-        pthread_t threads[N_THREADS];
-        cloze_predictor *p = open_run(runs[i], 1);
-        MUST(cloze_predictor_run(p, texts, NULL, N_TEXTS, want, err));
-        cloze_predictor_close(p);
-        p = open_run(runs[i], 1); /* so that the first calls of all meet unpacked weights */
-        for (int t = 0; t < N_THREADS; t++) {
-            callers[t] = (caller){p, want, (size_t)(N_TEXTS - 7 * t), 0};
-            assert_int_equal(pthread_create(&threads[t], NULL, call_often, &callers[t]), 0);
-        }
-        for (int t = 0; t < N_THREADS; t++) {
-            pthread_join(threads[t], NULL);
-            assert_int_equal(callers[t].wrong, 0);
-        }
-        cloze_predictor_close(p);
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        check_threads(PROMPT_RUN, bf16);
+        check_threads(FINETUNE_RUN, bf16);
     }
 }
 
@@ -117,10 +126,8 @@ static void test_probabilities(void **state) {
 }
 
 static void test_bf16(void **state) {
-    cloze_predictor_options o = {.bf16 = 1, .num_threads = 1};
-    cloze_predictor *exact = open_run(PROMPT_RUN, 1), *rough = NULL;
+    cloze_predictor *exact = open_run(PROMPT_RUN, 1), *rough = open_in(PROMPT_RUN, 1, 1);
     float a[N_TEXTS * 2], b[N_TEXTS * 2];
-    MUST(cloze_predictor_open(PROMPT_RUN, &o, &rough, err));
     MUST(cloze_predictor_run(exact, texts, NULL, N_TEXTS, a, err));
     MUST(cloze_predictor_run(rough, texts, NULL, N_TEXTS, b, err));
     for (int i = 0; i < N_TEXTS * 2; i++) assert_near("bf16", b[i], a[i], 0.02);
@@ -136,7 +143,8 @@ static void test_wrong_arguments(void **state) {
     MUST_FAIL(CLOZE_ERR_USAGE, "out", cloze_predictor_open(PROMPT_RUN, NULL, NULL, err));
     MUST_FAIL(CLOZE_ERR_USAGE, "run_dir", cloze_predictor_open(NULL, NULL, &p, err));
     MUST_FAIL(CLOZE_ERR_USAGE, "num_threads", cloze_predictor_open(PROMPT_RUN, &negative, &p, err));
-    MUST_FAIL(CLOZE_ERR_MODEL, "no such directory", cloze_predictor_open(at("none"), NULL, &p, err));
+    MUST_FAIL(CLOZE_ERR_MODEL, "no such directory",
+              cloze_predictor_open(at("none"), NULL, &p, err));
     MUST_FAIL(CLOZE_ERR_MODEL, "no trained", cloze_predictor_open(MODEL_DIR, NULL, &p, err));
     assert_null(p);
     MUST(cloze_predictor_open(PROMPT_RUN, NULL, &p, err));
@@ -157,9 +165,9 @@ static void test_wrong_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),      cmocka_unit_test(test_equals_the_command),
-        cmocka_unit_test(test_threads),     cmocka_unit_test(test_probabilities),
-        cmocka_unit_test(test_bf16),        cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_labels),  cmocka_unit_test(test_equals_the_command),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_probabilities),
+        cmocka_unit_test(test_bf16),    cmocka_unit_test(test_wrong_arguments),
     };
     make_texts();
     return cmocka_run_group_tests(tests, api_setup, dir_teardown);
