@@ -17,19 +17,21 @@ static inline bool dropout_is_on(const dropout_spec *spec) { return spec && spec
 static inline uint32_t dropout_threshold(float p) { return (uint32_t)((double)p * 65536.0 + 0.5); }
 
 /* What a kept value is multiplied by. */
-static inline float dropout_scale(float p) { return p < 1.0f ? (float)(1.0 / (1.0 - (double)p)) : 0.0f; }
+static inline float dropout_scale(float p) {
+    return p < 1.0f ? (float)(1.0 / (1.0 - (double)p)) : 0.0f;
+}
 
 /* The lanes of channels [8*block, 8*block + 8) of a row. */
-static inline void dropout_lanes(uint64_t key, uint64_t row_key, uint64_t block, uint16_t lanes[DROPOUT_LANES])
-{
+static inline void dropout_lanes(uint64_t key, uint64_t row_key, uint64_t block,
+                                 uint16_t lanes[DROPOUT_LANES]) {
     uint32_t words[4];
     rng_philox(key, row_key, block, words);
     for (int i = 0; i < DROPOUT_LANES; i++) lanes[i] = (uint16_t)(words[i / 2] >> (16 * (i % 2)));
 }
 
 /* The same as decisions: bit i is set when channel 8*block + i is kept. */
-static inline uint32_t dropout_keep_mask(uint64_t key, uint64_t row_key, uint64_t block, uint32_t threshold)
-{
+static inline uint32_t dropout_keep_mask(uint64_t key, uint64_t row_key, uint64_t block,
+                                         uint32_t threshold) {
     uint16_t lanes[DROPOUT_LANES];
     uint32_t mask = 0;
     dropout_lanes(key, row_key, block, lanes);
@@ -37,9 +39,9 @@ static inline uint32_t dropout_keep_mask(uint64_t key, uint64_t row_key, uint64_
     return mask;
 }
 
-/* Multiplier of one element: 1 when dropout is off, else 0 or 1/(1-p). One Philox call each: slow. */
-static inline float dropout_factor(const dropout_spec *spec, int64_t row, uint64_t channel)
-{
+/* Multiplier of one element: 1 when dropout is off, else 0 or 1/(1-p). One Philox call each: slow.
+ */
+static inline float dropout_factor(const dropout_spec *spec, int64_t row, uint64_t channel) {
     if (!dropout_is_on(spec)) return 1.0f;
     uint32_t mask = dropout_keep_mask(spec->key, spec->row_keys[row], channel / DROPOUT_LANES,
                                       dropout_threshold(spec->p));

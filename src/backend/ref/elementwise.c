@@ -1,4 +1,5 @@
-/* Kernels that treat every element by itself: activations, gates, dropout, rope, axpy, mul; and sums. */
+/* Kernels that treat every element by itself: activations, gates, dropout, rope, axpy, mul; and
+ * sums. */
 #include <math.h>
 
 #include "backend/ref/ref.h"
@@ -10,12 +11,12 @@
 
 static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 
-double ref_activation(activation act, double x)
-{
+double ref_activation(activation act, double x) {
     switch (act) {
     case ACT_NONE: return x;
     case ACT_GELU_ERF: return 0.5 * x * (1.0 + erf(x * SQRT_HALF));
-    case ACT_GELU_TANH: return 0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + GELU_TANH_CUBIC * x * x * x)));
+    case ACT_GELU_TANH:
+        return 0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + GELU_TANH_CUBIC * x * x * x)));
     case ACT_RELU: return x > 0.0 || isnan(x) ? x : 0.0;
     case ACT_SILU: return x * sigmoid(x);
     case ACT_TANH: return tanh(x);
@@ -24,11 +25,11 @@ double ref_activation(activation act, double x)
 }
 
 /* d act(x) / dx */
-double ref_activation_slope(activation act, double x)
-{
+double ref_activation_slope(activation act, double x) {
     switch (act) {
     case ACT_NONE: return 1.0;
-    case ACT_GELU_ERF: return 0.5 * (1.0 + erf(x * SQRT_HALF)) + x * INV_SQRT_2PI * exp(-0.5 * x * x);
+    case ACT_GELU_ERF:
+        return 0.5 * (1.0 + erf(x * SQRT_HALF)) + x * INV_SQRT_2PI * exp(-0.5 * x * x);
     case ACT_GELU_TANH: {
         double t = tanh(SQRT_2_OVER_PI * (x + GELU_TANH_CUBIC * x * x * x));
         double inner = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_TANH_CUBIC * x * x);
@@ -41,18 +42,19 @@ double ref_activation_slope(activation act, double x)
     return 1.0;
 }
 
-cloze_status ref_activation_forward(backend_device *dev, activation act, const tensor *x, tensor *y, cloze_error *err)
-{
+cloze_status ref_activation_forward(backend_device *dev, activation act, const tensor *x, tensor *y,
+                                    cloze_error *err) {
     REF_SHAPE(y, x->rows, x->cols);
     for (int64_t i = 0; i < x->rows; i++) {
-        for (int64_t c = 0; c < x->cols; c++) ref_set(y, i, c, ref_activation(act, ref_get(x, i, c)));
+        for (int64_t c = 0; c < x->cols; c++)
+            ref_set(y, i, c, ref_activation(act, ref_get(x, i, c)));
     }
     return CLOZE_OK;
 }
 
-cloze_status ref_activation_backward(backend_device *dev, activation act, const tensor *x, const tensor *dy,
-                                     bool accumulate, tensor *dx, cloze_error *err)
-{
+cloze_status ref_activation_backward(backend_device *dev, activation act, const tensor *x,
+                                     const tensor *dy, bool accumulate, tensor *dx,
+                                     cloze_error *err) {
     REF_SHAPE(dy, x->rows, x->cols);
     REF_SHAPE(dx, x->rows, x->cols);
     for (int64_t i = 0; i < x->rows; i++) {
@@ -64,8 +66,8 @@ cloze_status ref_activation_backward(backend_device *dev, activation act, const 
     return CLOZE_OK;
 }
 
-cloze_status ref_glu_forward(backend_device *dev, activation act, const tensor *x, tensor *y, cloze_error *err)
-{
+cloze_status ref_glu_forward(backend_device *dev, activation act, const tensor *x, tensor *y,
+                             cloze_error *err) {
     REF_SHAPE(x, y->rows, 2 * y->cols);
     for (int64_t i = 0; i < y->rows; i++) {
         for (int64_t c = 0; c < y->cols; c++) {
@@ -75,9 +77,8 @@ cloze_status ref_glu_forward(backend_device *dev, activation act, const tensor *
     return CLOZE_OK;
 }
 
-cloze_status ref_glu_backward(backend_device *dev, activation act, const tensor *x, const tensor *dy, tensor *dx,
-                              cloze_error *err)
-{
+cloze_status ref_glu_backward(backend_device *dev, activation act, const tensor *x,
+                              const tensor *dy, tensor *dx, cloze_error *err) {
     int64_t half = dy->cols; /* F */
     REF_SHAPE(x, dy->rows, 2 * half);
     REF_SHAPE(dx, dy->rows, 2 * half);
@@ -91,28 +92,29 @@ cloze_status ref_glu_backward(backend_device *dev, activation act, const tensor 
     return CLOZE_OK;
 }
 
-cloze_status ref_dropout(backend_device *dev, const tensor *x, const dropout_spec *dropout, bool accumulate,
-                         tensor *y, tensor *y_low, cloze_error *err)
-{
+cloze_status ref_dropout(backend_device *dev, const tensor *x, const dropout_spec *dropout,
+                         bool accumulate, tensor *y, tensor *y_low, cloze_error *err) {
     REF_SHAPE(y, x->rows, x->cols);
     REF_SHAPE(y_low, x->rows, x->cols);
     for (int64_t i = 0; i < x->rows; i++) {
         for (int64_t c = 0; c < x->cols; c++) {
-            ref_put(y, i, c, accumulate, ref_get(x, i, c) * dropout_factor(dropout, i, (uint64_t)c));
+            ref_put(y, i, c, accumulate,
+                    ref_get(x, i, c) * dropout_factor(dropout, i, (uint64_t)c));
             if (y_low) ref_set(y_low, i, c, ref_get(y, i, c));
         }
     }
     return CLOZE_OK;
 }
 
-cloze_status ref_rope(backend_device *dev, const tensor *x, const int32_t *positions, int32_t n_heads,
-                      int32_t rotary_dim, float base, bool interleaved, bool inverse, tensor *y, cloze_error *err)
-{
+cloze_status ref_rope(backend_device *dev, const tensor *x, const int32_t *positions,
+                      int32_t n_heads, int32_t rotary_dim, float base, bool interleaved,
+                      bool inverse, tensor *y, cloze_error *err) {
     int64_t dim = n_heads > 0 ? x->cols / n_heads : 0; /* D */
     REF_SHAPE(x, x->rows, n_heads * dim);
     REF_SHAPE(y, x->rows, x->cols);
     if (rotary_dim % 2 != 0 || rotary_dim > dim) {
-        CLOZE_FAIL(err, INTERNAL, "rope: %d rotary columns of %lld", (int)rotary_dim, (long long)dim);
+        CLOZE_FAIL(err, INTERNAL, "rope: %d rotary columns of %lld", (int)rotary_dim,
+                   (long long)dim);
     }
     for (int64_t i = 0; i < x->rows; i++) {
         for (int64_t head = 0; head < n_heads; head++) {
@@ -133,18 +135,18 @@ cloze_status ref_rope(backend_device *dev, const tensor *x, const int32_t *posit
     return CLOZE_OK;
 }
 
-cloze_status ref_axpy(backend_device *dev, float alpha, const tensor *x, bool accumulate, tensor *y, cloze_error *err)
-{
+cloze_status ref_axpy(backend_device *dev, float alpha, const tensor *x, bool accumulate, tensor *y,
+                      cloze_error *err) {
     REF_SHAPE(y, x->rows, x->cols);
     for (int64_t i = 0; i < x->rows; i++) {
-        for (int64_t c = 0; c < x->cols; c++) ref_put(y, i, c, accumulate, alpha * ref_get(x, i, c));
+        for (int64_t c = 0; c < x->cols; c++)
+            ref_put(y, i, c, accumulate, alpha * ref_get(x, i, c));
     }
     return CLOZE_OK;
 }
 
-cloze_status ref_mul(backend_device *dev, const tensor *x, const tensor *y, bool accumulate, tensor *z,
-                     cloze_error *err)
-{
+cloze_status ref_mul(backend_device *dev, const tensor *x, const tensor *y, bool accumulate,
+                     tensor *z, cloze_error *err) {
     bool broadcast = y->rows == 1;
     REF_SHAPE(y, broadcast ? 1 : x->rows, x->cols);
     REF_SHAPE(z, x->rows, x->cols);
@@ -156,8 +158,7 @@ cloze_status ref_mul(backend_device *dev, const tensor *x, const tensor *y, bool
     return CLOZE_OK;
 }
 
-cloze_status ref_sum_rows(backend_device *dev, const tensor *x, tensor *dst, cloze_error *err)
-{
+cloze_status ref_sum_rows(backend_device *dev, const tensor *x, tensor *dst, cloze_error *err) {
     REF_SHAPE(dst, 1, x->cols);
     for (int64_t c = 0; c < x->cols; c++) {
         double sum = 0.0;
@@ -167,9 +168,8 @@ cloze_status ref_sum_rows(backend_device *dev, const tensor *x, tensor *dst, clo
     return CLOZE_OK;
 }
 
-cloze_status ref_sum_all(backend_device *dev, float alpha, const tensor *x, bool accumulate, tensor *dst,
-                         cloze_error *err)
-{
+cloze_status ref_sum_all(backend_device *dev, float alpha, const tensor *x, bool accumulate,
+                         tensor *dst, cloze_error *err) {
     double sum = 0.0;
     REF_SHAPE(dst, 1, 1);
     for (int64_t i = 0; i < x->rows; i++) {

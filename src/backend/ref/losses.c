@@ -4,8 +4,7 @@
 #include "backend/ref/ref.h"
 
 /* log of the sum of exp over columns [begin, end) of a row; -inf for no column. */
-static double row_log_sum_exp(const tensor *x, int64_t row, int64_t begin, int64_t end)
-{
+static double row_log_sum_exp(const tensor *x, int64_t row, int64_t begin, int64_t end) {
     double max = -INFINITY, sum = 0.0;
     for (int64_t c = begin; c < end; c++) max = fmax(max, ref_get(x, row, c));
     if (!isfinite(max)) return max;
@@ -13,8 +12,8 @@ static double row_log_sum_exp(const tensor *x, int64_t row, int64_t begin, int64
     return max + log(sum);
 }
 
-cloze_status ref_log_softmax_forward(backend_device *dev, const tensor *x, tensor *y, cloze_error *err)
-{
+cloze_status ref_log_softmax_forward(backend_device *dev, const tensor *x, tensor *y,
+                                     cloze_error *err) {
     REF_SHAPE(y, x->rows, x->cols);
     for (int64_t i = 0; i < x->rows; i++) {
         double lse = row_log_sum_exp(x, i, 0, x->cols);
@@ -23,9 +22,8 @@ cloze_status ref_log_softmax_forward(backend_device *dev, const tensor *x, tenso
     return CLOZE_OK;
 }
 
-cloze_status ref_log_softmax_backward(backend_device *dev, const tensor *y, const tensor *dy, bool accumulate,
-                                      tensor *dx, cloze_error *err)
-{
+cloze_status ref_log_softmax_backward(backend_device *dev, const tensor *y, const tensor *dy,
+                                      bool accumulate, tensor *dx, cloze_error *err) {
     REF_SHAPE(dy, y->rows, y->cols);
     REF_SHAPE(dx, y->rows, y->cols);
     for (int64_t i = 0; i < y->rows; i++) {
@@ -38,20 +36,20 @@ cloze_status ref_log_softmax_backward(backend_device *dev, const tensor *y, cons
     return CLOZE_OK;
 }
 
-cloze_status ref_logsumexp_forward(backend_device *dev, const tensor *x, const int32_t *groups, tensor *y,
-                                   cloze_error *err)
-{
+cloze_status ref_logsumexp_forward(backend_device *dev, const tensor *x, const int32_t *groups,
+                                   tensor *y, cloze_error *err) {
     REF_SHAPE(y, x->rows, y->cols);
     CLOZE_TRY(ref_check_ids(__func__, groups, y->cols + 1, x->cols + 1, err));
     for (int64_t i = 0; i < x->rows; i++) {
-        for (int64_t g = 0; g < y->cols; g++) ref_set(y, i, g, row_log_sum_exp(x, i, groups[g], groups[g + 1]));
+        for (int64_t g = 0; g < y->cols; g++)
+            ref_set(y, i, g, row_log_sum_exp(x, i, groups[g], groups[g + 1]));
     }
     return CLOZE_OK;
 }
 
-cloze_status ref_logsumexp_backward(backend_device *dev, const tensor *x, const tensor *y, const int32_t *groups,
-                                    const tensor *dy, bool accumulate, tensor *dx, cloze_error *err)
-{
+cloze_status ref_logsumexp_backward(backend_device *dev, const tensor *x, const tensor *y,
+                                    const int32_t *groups, const tensor *dy, bool accumulate,
+                                    tensor *dx, cloze_error *err) {
     REF_SHAPE(y, x->rows, dy->cols);
     REF_SHAPE(dy, x->rows, dy->cols);
     REF_SHAPE(dx, x->rows, x->cols);
@@ -70,31 +68,33 @@ cloze_status ref_logsumexp_backward(backend_device *dev, const tensor *x, const 
     return CLOZE_OK;
 }
 
-static bool row_ignored(const cross_entropy_spec *spec, int64_t row)
-{
+static bool row_ignored(const cross_entropy_spec *spec, int64_t row) {
     return !spec->soft_labels && spec->labels[row] == LABEL_IGNORE;
 }
 
 /* Weight of class c's negative log-probability in a row's loss: w[c] ((1-e) target[c] + e/C). */
-static double class_target(const cross_entropy_spec *spec, int64_t row, int64_t c, int64_t n_classes)
-{
-    double target = spec->soft_labels ? ref_get(spec->soft_labels, row, c) : (spec->labels[row] == c ? 1.0 : 0.0);
-    double smoothed = (1.0 - spec->label_smoothing) * target + spec->label_smoothing / (double)n_classes;
+static double class_target(const cross_entropy_spec *spec, int64_t row, int64_t c,
+                           int64_t n_classes) {
+    double target = spec->soft_labels ? ref_get(spec->soft_labels, row, c)
+                                      : (spec->labels[row] == c ? 1.0 : 0.0);
+    double smoothed =
+        (1.0 - spec->label_smoothing) * target + spec->label_smoothing / (double)n_classes;
     return smoothed * (spec->class_weights ? spec->class_weights[c] : 1.0);
 }
 
-static cloze_status check_cross_entropy(const tensor *logits, const cross_entropy_spec *spec, cloze_error *err)
-{
+static cloze_status check_cross_entropy(const tensor *logits, const cross_entropy_spec *spec,
+                                        cloze_error *err) {
     REF_SHAPE(spec->soft_labels, logits->rows, logits->cols);
     for (int64_t i = 0; !spec->soft_labels && i < logits->rows; i++) {
-        if (!row_ignored(spec, i)) CLOZE_TRY(ref_check_ids(__func__, spec->labels + i, 1, logits->cols, err));
+        if (!row_ignored(spec, i))
+            CLOZE_TRY(ref_check_ids(__func__, spec->labels + i, 1, logits->cols, err));
     }
     return CLOZE_OK;
 }
 
-cloze_status ref_cross_entropy_forward(backend_device *dev, const tensor *logits, const cross_entropy_spec *spec,
-                                       tensor *lse, tensor *loss, cloze_error *err)
-{
+cloze_status ref_cross_entropy_forward(backend_device *dev, const tensor *logits,
+                                       const cross_entropy_spec *spec, tensor *lse, tensor *loss,
+                                       cloze_error *err) {
     double total = 0.0;
     CLOZE_TRY(check_cross_entropy(logits, spec, err));
     REF_SHAPE(lse, logits->rows, 1);
@@ -111,10 +111,10 @@ cloze_status ref_cross_entropy_forward(backend_device *dev, const tensor *logits
     return CLOZE_OK;
 }
 
-cloze_status ref_cross_entropy_backward(backend_device *dev, const tensor *logits, const cross_entropy_spec *spec,
-                                        const tensor *lse, const tensor *dloss, bool accumulate, tensor *dlogits,
-                                        cloze_error *err)
-{
+cloze_status ref_cross_entropy_backward(backend_device *dev, const tensor *logits,
+                                        const cross_entropy_spec *spec, const tensor *lse,
+                                        const tensor *dloss, bool accumulate, tensor *dlogits,
+                                        cloze_error *err) {
     CLOZE_TRY(check_cross_entropy(logits, spec, err));
     REF_SHAPE(lse, logits->rows, 1);
     REF_SHAPE(dloss, 1, 1);
@@ -124,7 +124,8 @@ cloze_status ref_cross_entropy_backward(backend_device *dev, const tensor *logit
         double row_lse = lse ? ref_get(lse, i, 0) : row_log_sum_exp(logits, i, 0, logits->cols);
         double target_sum = 0.0;
         bool ignored = row_ignored(spec, i);
-        for (int64_t c = 0; c < logits->cols && !ignored; c++) target_sum += class_target(spec, i, c, logits->cols);
+        for (int64_t c = 0; c < logits->cols && !ignored; c++)
+            target_sum += class_target(spec, i, c, logits->cols);
         for (int64_t c = 0; c < logits->cols; c++) {
             double value = 0.0;
             if (!ignored) {
@@ -137,9 +138,8 @@ cloze_status ref_cross_entropy_backward(backend_device *dev, const tensor *logit
     return CLOZE_OK;
 }
 
-cloze_status ref_bce_forward(backend_device *dev, const tensor *logits, const tensor *targets, float scale,
-                             tensor *loss, cloze_error *err)
-{
+cloze_status ref_bce_forward(backend_device *dev, const tensor *logits, const tensor *targets,
+                             float scale, tensor *loss, cloze_error *err) {
     double total = 0.0;
     REF_SHAPE(targets, logits->rows, logits->cols);
     REF_SHAPE(loss, 1, 1);
@@ -153,9 +153,9 @@ cloze_status ref_bce_forward(backend_device *dev, const tensor *logits, const te
     return CLOZE_OK;
 }
 
-cloze_status ref_bce_backward(backend_device *dev, const tensor *logits, const tensor *targets, float scale,
-                              const tensor *dloss, bool accumulate, tensor *dlogits, cloze_error *err)
-{
+cloze_status ref_bce_backward(backend_device *dev, const tensor *logits, const tensor *targets,
+                              float scale, const tensor *dloss, bool accumulate, tensor *dlogits,
+                              cloze_error *err) {
     REF_SHAPE(targets, logits->rows, logits->cols);
     REF_SHAPE(dloss, 1, 1);
     REF_SHAPE(dlogits, logits->rows, logits->cols);
@@ -170,9 +170,8 @@ cloze_status ref_bce_backward(backend_device *dev, const tensor *logits, const t
 }
 
 /* exp(q)(q - p), 0 where q is the log of zero. */
-cloze_status ref_kl_forward(backend_device *dev, const tensor *p, const tensor *q, float scale, tensor *loss,
-                            cloze_error *err)
-{
+cloze_status ref_kl_forward(backend_device *dev, const tensor *p, const tensor *q, float scale,
+                            tensor *loss, cloze_error *err) {
     double total = 0.0;
     REF_SHAPE(q, p->rows, p->cols);
     REF_SHAPE(loss, 1, 1);
@@ -186,9 +185,9 @@ cloze_status ref_kl_forward(backend_device *dev, const tensor *p, const tensor *
     return CLOZE_OK;
 }
 
-cloze_status ref_kl_backward(backend_device *dev, const tensor *p, const tensor *q, float scale, const tensor *dloss,
-                             bool accumulate, tensor *dp, tensor *dq, cloze_error *err)
-{
+cloze_status ref_kl_backward(backend_device *dev, const tensor *p, const tensor *q, float scale,
+                             const tensor *dloss, bool accumulate, tensor *dp, tensor *dq,
+                             cloze_error *err) {
     REF_SHAPE(q, p->rows, p->cols);
     REF_SHAPE(dloss, 1, 1);
     REF_SHAPE(dp, p->rows, p->cols);
@@ -204,18 +203,18 @@ cloze_status ref_kl_backward(backend_device *dev, const tensor *p, const tensor 
     return CLOZE_OK;
 }
 
-static double row_dot(const tensor *a, int64_t i, const tensor *b, int64_t j)
-{
+static double row_dot(const tensor *a, int64_t i, const tensor *b, int64_t j) {
     double sum = 0.0;
     for (int64_t c = 0; c < a->cols; c++) sum += ref_get(a, i, c) * ref_get(b, j, c);
     return sum;
 }
 
-static double row_norm(const tensor *x, int64_t i, double eps) { return fmax(sqrt(row_dot(x, i, x, i)), eps); }
+static double row_norm(const tensor *x, int64_t i, double eps) {
+    return fmax(sqrt(row_dot(x, i, x, i)), eps);
+}
 
-cloze_status ref_cosine_forward(backend_device *dev, const tensor *a, const tensor *b, float eps, tensor *y,
-                                cloze_error *err)
-{
+cloze_status ref_cosine_forward(backend_device *dev, const tensor *a, const tensor *b, float eps,
+                                tensor *y, cloze_error *err) {
     REF_SHAPE(b, b->rows, a->cols);
     REF_SHAPE(y, a->rows, b->rows);
     for (int64_t i = 0; i < a->rows; i++) {
@@ -231,9 +230,8 @@ cloze_status ref_cosine_forward(backend_device *dev, const tensor *a, const tens
  * part (cos u) is absent where eps stands in for it. transposed: y, dy are (rows of z, rows of x).
  * z_norms: (rows of z).
  */
-static void cosine_side(const tensor *x, const tensor *z, const double *z_norms, double eps, const tensor *y,
-                        const tensor *dy, bool transposed, tensor *dx)
-{
+static void cosine_side(const tensor *x, const tensor *z, const double *z_norms, double eps,
+                        const tensor *y, const tensor *dy, bool transposed, tensor *dx) {
     for (int64_t i = 0; i < x->rows; i++) {
         double norm = row_norm(x, i, eps);
         bool clamped = norm <= eps;
@@ -250,9 +248,9 @@ static void cosine_side(const tensor *x, const tensor *z, const double *z_norms,
     }
 }
 
-cloze_status ref_cosine_backward(backend_device *dev, const tensor *a, const tensor *b, float eps, const tensor *y,
-                                 const tensor *dy, tensor *da, tensor *db, cloze_error *err)
-{
+cloze_status ref_cosine_backward(backend_device *dev, const tensor *a, const tensor *b, float eps,
+                                 const tensor *y, const tensor *dy, tensor *da, tensor *db,
+                                 cloze_error *err) {
     REF_SHAPE(b, b->rows, a->cols);
     REF_SHAPE(y, a->rows, b->rows);
     REF_SHAPE(dy, a->rows, b->rows);

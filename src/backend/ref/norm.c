@@ -4,9 +4,9 @@
 #include "backend/ref/ref.h"
 
 cloze_status ref_layer_norm_forward(backend_device *dev, const tensor *x, const tensor *residual,
-                                    const dropout_spec *dropout, const tensor *gamma, const tensor *beta, float eps,
-                                    tensor *y, tensor *y_low, tensor *xhat, tensor *rstd, cloze_error *err)
-{
+                                    const dropout_spec *dropout, const tensor *gamma,
+                                    const tensor *beta, float eps, tensor *y, tensor *y_low,
+                                    tensor *xhat, tensor *rstd, cloze_error *err) {
     int64_t n_rows = x->rows, width = x->cols; /* N, H */
     REF_SHAPE(residual, n_rows, width);
     REF_SHAPE(gamma, 1, width);
@@ -39,8 +39,8 @@ cloze_status ref_layer_norm_forward(backend_device *dev, const tensor *x, const 
 }
 
 /* dgamma (1,H) += sum over rows of dy * xhat, dbeta (1,H) += sum over rows of dy */
-static void layer_norm_backward_parameters(const tensor *dy, const tensor *xhat, tensor *dgamma, tensor *dbeta)
-{
+static void layer_norm_backward_parameters(const tensor *dy, const tensor *xhat, tensor *dgamma,
+                                           tensor *dbeta) {
     for (int64_t c = 0; c < dy->cols; c++) {
         double gamma_sum = 0.0, beta_sum = 0.0;
         for (int64_t i = 0; i < dy->rows; i++) {
@@ -52,11 +52,11 @@ static void layer_norm_backward_parameters(const tensor *dy, const tensor *xhat,
     }
 }
 
-cloze_status ref_layer_norm_backward(backend_device *dev, const tensor *dy, const tensor *xhat, const tensor *rstd,
-                                     const tensor *gamma, const dropout_spec *dropout, bool accumulate_dx, tensor *dx,
-                                     bool accumulate_dresidual, tensor *dresidual, tensor *dgamma, tensor *dbeta,
-                                     cloze_error *err)
-{
+cloze_status ref_layer_norm_backward(backend_device *dev, const tensor *dy, const tensor *xhat,
+                                     const tensor *rstd, const tensor *gamma,
+                                     const dropout_spec *dropout, bool accumulate_dx, tensor *dx,
+                                     bool accumulate_dresidual, tensor *dresidual, tensor *dgamma,
+                                     tensor *dbeta, cloze_error *err) {
     int64_t n_rows = dy->rows, width = dy->cols; /* N, H */
     REF_SHAPE(xhat, n_rows, width);
     REF_SHAPE(rstd, n_rows, 1);
@@ -84,25 +84,26 @@ cloze_status ref_layer_norm_backward(backend_device *dev, const tensor *dy, cons
     return CLOZE_OK;
 }
 
-cloze_status ref_rms_norm_forward(backend_device *dev, const tensor *x, const tensor *gamma, float eps, tensor *y,
-                                  tensor *rstd, cloze_error *err)
-{
+cloze_status ref_rms_norm_forward(backend_device *dev, const tensor *x, const tensor *gamma,
+                                  float eps, tensor *y, tensor *rstd, cloze_error *err) {
     REF_SHAPE(gamma, 1, x->cols);
     REF_SHAPE(y, x->rows, x->cols);
     REF_SHAPE(rstd, x->rows, 1);
     for (int64_t i = 0; i < x->rows; i++) {
         double mean_square = 0.0;
-        for (int64_t c = 0; c < x->cols; c++) mean_square += ref_get(x, i, c) * ref_get(x, i, c) / (double)x->cols;
+        for (int64_t c = 0; c < x->cols; c++)
+            mean_square += ref_get(x, i, c) * ref_get(x, i, c) / (double)x->cols;
         double r = 1.0 / sqrt(mean_square + eps);
-        for (int64_t c = 0; c < x->cols; c++) ref_set(y, i, c, ref_get(x, i, c) * r * ref_get(gamma, 0, c));
+        for (int64_t c = 0; c < x->cols; c++)
+            ref_set(y, i, c, ref_get(x, i, c) * r * ref_get(gamma, 0, c));
         if (rstd) ref_set(rstd, i, 0, r);
     }
     return CLOZE_OK;
 }
 
-cloze_status ref_rms_norm_backward(backend_device *dev, const tensor *dy, const tensor *x, const tensor *rstd,
-                                   const tensor *gamma, bool accumulate, tensor *dx, tensor *dgamma, cloze_error *err)
-{
+cloze_status ref_rms_norm_backward(backend_device *dev, const tensor *dy, const tensor *x,
+                                   const tensor *rstd, const tensor *gamma, bool accumulate,
+                                   tensor *dx, tensor *dgamma, cloze_error *err) {
     int64_t n_rows = dy->rows, width = dy->cols; /* N, H */
     REF_SHAPE(x, n_rows, width);
     REF_SHAPE(rstd, n_rows, 1);
@@ -111,13 +112,15 @@ cloze_status ref_rms_norm_backward(backend_device *dev, const tensor *dy, const 
     REF_SHAPE(dgamma, 1, width);
     for (int64_t c = 0; dgamma && c < width; c++) {
         double sum = 0.0;
-        for (int64_t i = 0; i < n_rows; i++) sum += ref_get(dy, i, c) * ref_get(x, i, c) * ref_get(rstd, i, 0);
+        for (int64_t i = 0; i < n_rows; i++)
+            sum += ref_get(dy, i, c) * ref_get(x, i, c) * ref_get(rstd, i, 0);
         ref_put(dgamma, 0, c, true, sum);
     }
     for (int64_t i = 0; dx && i < n_rows; i++) {
         double r = ref_get(rstd, i, 0), mean_gx = 0.0;
         for (int64_t c = 0; c < width; c++) {
-            mean_gx += ref_get(dy, i, c) * ref_get(gamma, 0, c) * ref_get(x, i, c) * r / (double)width;
+            mean_gx +=
+                ref_get(dy, i, c) * ref_get(gamma, 0, c) * ref_get(x, i, c) * r / (double)width;
         }
         for (int64_t c = 0; c < width; c++) {
             double g = ref_get(dy, i, c) * ref_get(gamma, 0, c);

@@ -5,8 +5,7 @@
 
 #include "base/mem.h"
 
-cloze_status ref_scratch(backend_device *dev, int64_t count, double **out, cloze_error *err)
-{
+cloze_status ref_scratch(backend_device *dev, int64_t count, double **out, cloze_error *err) {
     if ((size_t)count > dev->scratch_count) {
         mem_free(dev->scratch);
         dev->scratch_count = 0;
@@ -18,20 +17,20 @@ cloze_status ref_scratch(backend_device *dev, int64_t count, double **out, cloze
     return CLOZE_OK;
 }
 
-cloze_status ref_check_shape(const char *kernel, const char *name, const tensor *t, int64_t rows, int64_t cols,
-                             cloze_error *err)
-{
+cloze_status ref_check_shape(const char *kernel, const char *name, const tensor *t, int64_t rows,
+                             int64_t cols, cloze_error *err) {
     if (!t || (t->rows == rows && t->cols == cols && t->ld >= cols)) return CLOZE_OK;
-    CLOZE_FAIL(err, INTERNAL, "%s: %s is (%lld,%lld) with ld %lld, (%lld,%lld) was expected", kernel, name,
-               (long long)t->rows, (long long)t->cols, (long long)t->ld, (long long)rows, (long long)cols);
+    CLOZE_FAIL(err, INTERNAL, "%s: %s is (%lld,%lld) with ld %lld, (%lld,%lld) was expected",
+               kernel, name, (long long)t->rows, (long long)t->cols, (long long)t->ld,
+               (long long)rows, (long long)cols);
 }
 
-cloze_status ref_check_ids(const char *kernel, const int32_t *ids, int64_t n, int64_t limit, cloze_error *err)
-{
+cloze_status ref_check_ids(const char *kernel, const int32_t *ids, int64_t n, int64_t limit,
+                           cloze_error *err) {
     for (int64_t i = 0; i < n; i++) {
         if (ids[i] < 0 || ids[i] >= limit) {
-            CLOZE_FAIL(err, INTERNAL, "%s: index %lld is %d, outside [0, %lld)", kernel, (long long)i,
-                       (int)ids[i], (long long)limit);
+            CLOZE_FAIL(err, INTERNAL, "%s: index %lld is %d, outside [0, %lld)", kernel,
+                       (long long)i, (int)ids[i], (long long)limit);
         }
     }
     return CLOZE_OK;

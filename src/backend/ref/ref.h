@@ -17,7 +17,8 @@ struct backend_device {
     size_t scratch_count;
 };
 
-#define KERNEL(name, ...) cloze_status ref_##name(backend_device *dev, __VA_ARGS__, cloze_error *err);
+#define KERNEL(name, ...)                                                                          \
+    cloze_status ref_##name(backend_device *dev, __VA_ARGS__, cloze_error *err);
 #include "backend/ops.def"
 #undef KERNEL
 
@@ -25,7 +26,8 @@ cloze_status ref_device_open(int device_id, int n_threads, backend_device **out,
 void ref_device_close(backend_device *dev);
 cloze_status ref_mem_alloc(backend_device *dev, size_t bytes, void **out, cloze_error *err);
 void ref_mem_free(backend_device *dev, void *p, size_t bytes);
-cloze_status ref_copy(backend_device *dev, void *dst, const void *src, size_t bytes, cloze_error *err);
+cloze_status ref_copy(backend_device *dev, void *dst, const void *src, size_t bytes,
+                      cloze_error *err);
 cloze_status ref_zero(backend_device *dev, void *dst, size_t bytes, cloze_error *err);
 cloze_status ref_sync(backend_device *dev, cloze_error *err);
 void ref_weight_drop_packs(backend_device *dev, weight *w);
@@ -33,10 +35,11 @@ void ref_weight_drop_packs(backend_device *dev, weight *w);
 /* count zeroed doubles, valid until the next call. */
 cloze_status ref_scratch(backend_device *dev, int64_t count, double **out, cloze_error *err);
 /* ERR_INTERNAL when t is not (rows, cols); t NULL passes. */
-cloze_status ref_check_shape(const char *kernel, const char *name, const tensor *t, int64_t rows, int64_t cols,
-                             cloze_error *err);
+cloze_status ref_check_shape(const char *kernel, const char *name, const tensor *t, int64_t rows,
+                             int64_t cols, cloze_error *err);
 /* ERR_INTERNAL when an index of ids (n) is outside [0, limit). */
-cloze_status ref_check_ids(const char *kernel, const int32_t *ids, int64_t n, int64_t limit, cloze_error *err);
+cloze_status ref_check_ids(const char *kernel, const int32_t *ids, int64_t n, int64_t limit,
+                           cloze_error *err);
 /* dst[ids[i]] += src[i] over the rows of src, each sum of equal ids in double. */
 void ref_scatter_add(const tensor *src, const int32_t *ids, tensor *dst);
 
@@ -45,8 +48,7 @@ void ref_scatter_add(const tensor *src, const int32_t *ids, tensor *dst);
 double ref_activation(activation act, double x);
 double ref_activation_slope(activation act, double x);
 
-static inline double ref_get(const tensor *t, int64_t row, int64_t col)
-{
+static inline double ref_get(const tensor *t, int64_t row, int64_t col) {
     int64_t i = row * t->ld + col;
     switch (t->dtype) {
     case DTYPE_F32: return ((const float *)t->data)[i];
@@ -56,8 +58,7 @@ static inline double ref_get(const tensor *t, int64_t row, int64_t col)
     }
 }
 
-static inline void ref_set(tensor *t, int64_t row, int64_t col, double value)
-{
+static inline void ref_set(tensor *t, int64_t row, int64_t col, double value) {
     int64_t i = row * t->ld + col;
     switch (t->dtype) {
     case DTYPE_F32: ((float *)t->data)[i] = (float)value; break;
@@ -67,11 +68,12 @@ static inline void ref_set(tensor *t, int64_t row, int64_t col, double value)
     }
 }
 
-static inline void ref_put(tensor *t, int64_t row, int64_t col, bool accumulate, double value)
-{
+static inline void ref_put(tensor *t, int64_t row, int64_t col, bool accumulate, double value) {
     ref_set(t, row, col, accumulate ? ref_get(t, row, col) + value : value);
 }
 
-static inline double ref_round_bf16(double value) { return bf16_to_f32(bf16_from_f32((float)value)); }
+static inline double ref_round_bf16(double value) {
+    return bf16_to_f32(bf16_from_f32((float)value));
+}
 
 #endif

@@ -20,8 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <setjmp.h>
 #include <cmocka.h>
+#include <setjmp.h>
 
 #include "backend/ref/ref.h" /* ref_get, ref_set: elements as doubles */
 #include "base/mem.h"
@@ -38,11 +38,11 @@ typedef enum op_role {
 } op_role;
 
 typedef enum op_fill {
-    FILL_NORMAL,  /* mean 0, sd 1 */
-    FILL_WIDE,    /* normal over five orders of magnitude, up to about 100 */
-    FILL_SPREAD,  /* neighbouring columns far apart: no row has a variance near zero */
-    FILL_POSITIVE, /* 0.5 .. 1.5 */
-    FILL_UNIT,    /* 0 .. 1 */
+    FILL_NORMAL,      /* mean 0, sd 1 */
+    FILL_WIDE,        /* normal over five orders of magnitude, up to about 100 */
+    FILL_SPREAD,      /* neighbouring columns far apart: no row has a variance near zero */
+    FILL_POSITIVE,    /* 0.5 .. 1.5 */
+    FILL_UNIT,        /* 0 .. 1 */
     FILL_PROBABILITY, /* rows sum to 1 */
     FILL_LOG_PROBABILITY
 } op_fill;
@@ -57,20 +57,20 @@ typedef struct op_operand {
     unsigned char *image;  /* before the run */
     unsigned char *result; /* after it */
     void *device;
-    double terms;          /* how many terms are summed into an element: widens the tolerance */
-    double floor;          /* errors are relative to |value| + floor; 0: to the operand's largest value */
-    const char *floor_of;  /* the largest value of this operand multiplies the floor, or NULL */
-    double slack;          /* factor of the tolerance, argued where it is set */
-    bool bf16_inside;      /* computed from values that were rounded to bf16 on the way */
-    bool unspecified_inf;  /* elements that are -inf in ref may be anything (queries without keys) */
+    double terms; /* how many terms are summed into an element: widens the tolerance */
+    double floor; /* errors are relative to |value| + floor; 0: to the operand's largest value */
+    const char *floor_of; /* the largest value of this operand multiplies the floor, or NULL */
+    double slack;         /* factor of the tolerance, argued where it is set */
+    bool bf16_inside;     /* computed from values that were rounded to bf16 on the way */
+    bool unspecified_inf; /* elements that are -inf in ref may be anything (queries without keys) */
 } op_operand;
 
 typedef struct op_call {
     int64_t rows, cols;
     int variant;
-    bool as_backward;                 /* rope and dropout are their own backward */
-    bool exact;                       /* gradient check: f64 everywhere, dense, no accumulation */
-    cloze_dtype in, out, aux, stat;   /* activations in, out and others; parameters and statistics */
+    bool as_backward;               /* rope and dropout are their own backward */
+    bool exact;                     /* gradient check: f64 everywhere, dense, no accumulation */
+    cloze_dtype in, out, aux, stat; /* activations in, out and others; parameters and statistics */
     bool strided, accumulate, accumulate_too;
     rng random;
     op_operand operands[OP_MAX_OPERANDS];
@@ -95,12 +95,13 @@ typedef struct op_case {
     const char *forward; /* for a backward kernel: the kernel that it differentiates */
 } op_case;
 
-static inline int64_t op_below(op_call *c, int64_t n) { return (int64_t)rng_below(&c->random, (uint32_t)n); }
+static inline int64_t op_below(op_call *c, int64_t n) {
+    return (int64_t)rng_below(&c->random, (uint32_t)n);
+}
 
 /* ---- operands ------------------------------------------------------------------------------- */
 
-static inline op_operand *op_find(op_call *c, const char *name)
-{
+static inline op_operand *op_find(op_call *c, const char *name) {
     for (int i = 0; i < c->n_operands; i++) {
         if (strcmp(c->operands[i].name, name) == 0) return &c->operands[i];
     }
@@ -108,14 +109,12 @@ static inline op_operand *op_find(op_call *c, const char *name)
 }
 
 /* The tensor of an operand on the device; NULL when the call has none. */
-static inline tensor *op_tensor_of(op_call *c, const char *name)
-{
+static inline tensor *op_tensor_of(op_call *c, const char *name) {
     op_operand *o = op_find(c, name);
     return o ? &o->t : NULL;
 }
 
-static inline void *op_array_of(op_call *c, const char *name)
-{
+static inline void *op_array_of(op_call *c, const char *name) {
     op_operand *o = op_find(c, name);
     return o ? o->t.data : NULL;
 }
@@ -123,15 +122,13 @@ static inline void *op_array_of(op_call *c, const char *name)
 #define ARRAY(name) op_array_of(c, #name)
 
 /* The operand's tensor over its image or its result. */
-static inline tensor op_view(const op_operand *o, unsigned char *bytes)
-{
+static inline tensor op_view(const op_operand *o, unsigned char *bytes) {
     tensor view = o->t;
     view.data = bytes + OP_GUARD + (size_t)o->pad * dtype_size(o->t.dtype);
     return view;
 }
 
-static inline op_operand *op_append(op_call *c, const char *name, op_role role, size_t payload)
-{
+static inline op_operand *op_append(op_call *c, const char *name, op_role role, size_t payload) {
     assert_true(c->n_operands < OP_MAX_OPERANDS);
     op_operand *o = &c->operands[c->n_operands++];
     memset(o, 0, sizeof *o);
@@ -148,8 +145,7 @@ static inline op_operand *op_append(op_call *c, const char *name, op_role role, 
     return o;
 }
 
-static inline double op_random_value(op_call *c, op_fill fill)
-{
+static inline double op_random_value(op_call *c, op_fill fill) {
     switch (fill) {
     case FILL_WIDE: return rng_normal(&c->random) * pow(10.0, 5.0 * rng_uniform(&c->random) - 3.0);
     case FILL_POSITIVE: return 0.5 + rng_uniform(&c->random);
@@ -162,8 +158,7 @@ static inline double op_random_value(op_call *c, op_fill fill)
     return rng_normal(&c->random);
 }
 
-static inline void op_fill_rows(op_call *c, op_operand *o, op_fill fill)
-{
+static inline void op_fill_rows(op_call *c, op_operand *o, op_fill fill) {
     tensor t = op_view(o, o->image);
     for (int64_t i = 0; i < t.rows; i++) {
         double sum = 0.0;
@@ -173,20 +168,21 @@ static inline void op_fill_rows(op_call *c, op_operand *o, op_fill fill)
             sum += fill == FILL_LOG_PROBABILITY ? exp(value) : value;
             ref_set(&t, i, k, value);
         }
-        for (int64_t k = 0; k < t.cols && fill == FILL_PROBABILITY; k++) ref_set(&t, i, k, ref_get(&t, i, k) / sum);
+        for (int64_t k = 0; k < t.cols && fill == FILL_PROBABILITY; k++)
+            ref_set(&t, i, k, ref_get(&t, i, k) / sum);
         for (int64_t k = 0; k < t.cols && fill == FILL_LOG_PROBABILITY; k++) {
             ref_set(&t, i, k, ref_get(&t, i, k) - log(sum));
         }
     }
     /* The tail is finite but large: a sum that takes it in is wrong for all to see. */
     for (int64_t i = t.rows; i < t.rows_capacity; i++) {
-        for (int64_t k = 0; k < t.cols; k++) ref_set(&t, i, k, 1000.0 * (rng_uniform(&c->random) - 0.25));
+        for (int64_t k = 0; k < t.cols; k++)
+            ref_set(&t, i, k, 1000.0 * (rng_uniform(&c->random) - 0.25));
     }
 }
 
-static inline op_operand *op_add(op_call *c, const char *name, op_role role, cloze_dtype dtype, int64_t rows,
-                                 int64_t cols, op_fill fill, bool may_stride)
-{
+static inline op_operand *op_add(op_call *c, const char *name, op_role role, cloze_dtype dtype,
+                                 int64_t rows, int64_t cols, op_fill fill, bool may_stride) {
     int64_t pad = 0, ld = cols, capacity = rows;
     if (may_stride && c->strided) {
         pad = op_below(c, 2) ? cols : 3; /* a part of a fused tensor, or oddly aligned */
@@ -203,16 +199,14 @@ static inline op_operand *op_add(op_call *c, const char *name, op_role role, clo
 }
 
 /* An activation: it may be a strided view and have spare rows. */
-static inline op_operand *op_rows(op_call *c, const char *name, op_role role, cloze_dtype dtype, int64_t rows,
-                                  int64_t cols, op_fill fill)
-{
+static inline op_operand *op_rows(op_call *c, const char *name, op_role role, cloze_dtype dtype,
+                                  int64_t rows, int64_t cols, op_fill fill) {
     return op_add(c, name, role, dtype, rows, cols, fill, true);
 }
 
 /* A parameter, statistic or table: dense, no spare rows. */
-static inline op_operand *op_dense(op_call *c, const char *name, op_role role, cloze_dtype dtype, int64_t rows,
-                                   int64_t cols, op_fill fill)
-{
+static inline op_operand *op_dense(op_call *c, const char *name, op_role role, cloze_dtype dtype,
+                                   int64_t rows, int64_t cols, op_fill fill) {
     return op_add(c, name, role, dtype, rows, cols, fill, false);
 }
 
@@ -220,8 +214,7 @@ static inline op_operand *op_dense(op_call *c, const char *name, op_role role, c
 static inline op_role op_out_role(bool accumulate) { return accumulate ? OP_INOUT : OP_OUT; }
 
 /* An array of n int32 for the builder to fill. */
-static inline int32_t *op_ints(op_call *c, const char *name, int64_t n)
-{
+static inline int32_t *op_ints(op_call *c, const char *name, int64_t n) {
     op_operand *o = op_append(c, name, OP_IN, (size_t)n * sizeof(int32_t));
     o->is_array = true;
     o->t = (tensor){NULL, 1, 1, n, n, DTYPE_I32};
@@ -229,15 +222,13 @@ static inline int32_t *op_ints(op_call *c, const char *name, int64_t n)
 }
 
 /* n int32 in [0, limit). */
-static inline void op_indices(op_call *c, const char *name, int64_t n, int64_t limit)
-{
+static inline void op_indices(op_call *c, const char *name, int64_t n, int64_t limit) {
     int32_t *ids = op_ints(c, name, n);
     for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)op_below(c, limit);
 }
 
 /* Switches dropout on (p > 0) with one random key a row. */
-static inline void op_dropout(op_call *c, float p, int64_t rows)
-{
+static inline void op_dropout(op_call *c, float p, int64_t rows) {
     op_operand *o = op_append(c, "row_keys", OP_IN, (size_t)rows * sizeof(uint64_t));
     o->is_array = true;
     o->t = (tensor){NULL, 1, 1, rows, rows, DTYPE_I64};
@@ -247,8 +238,7 @@ static inline void op_dropout(op_call *c, float p, int64_t rows)
 }
 
 /* The dropout argument of an invoke: NULL when the case has none. */
-static inline const dropout_spec *op_dropout_of(op_call *c)
-{
+static inline const dropout_spec *op_dropout_of(op_call *c) {
     if (!op_find(c, "row_keys")) return NULL;
     c->dropout.row_keys = ARRAY(row_keys);
     return &c->dropout;
@@ -258,8 +248,7 @@ static inline const dropout_spec *op_dropout_of(op_call *c)
  * Splits `rows` into sequences of lengths 0, 1, 7, ... that add up to it, as offsets (B+1) of which
  * there are at most `max` entries; returns B >= 1.
  */
-static inline int32_t op_split(int64_t rows, int32_t *offsets, int max)
-{
+static inline int32_t op_split(int64_t rows, int32_t *offsets, int max) {
     static const int32_t lengths[] = {1, 0, 7, 16, 2, 33, 3, 70};
     int32_t n = 0, used = 0;
     offsets[0] = 0;
@@ -274,8 +263,7 @@ static inline int32_t op_split(int64_t rows, int32_t *offsets, int max)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-static inline void op_free(op_call *c)
-{
+static inline void op_free(op_call *c) {
     for (int i = 0; i < c->n_operands; i++) {
         mem_free(c->operands[i].image);
         mem_free(c->operands[i].result);
@@ -284,9 +272,8 @@ static inline void op_free(op_call *c)
 }
 
 /* Uploads the images, calls the kernel, downloads into the results. */
-static inline cloze_status op_run(const op_case *k, op_call *c, const backend *b, backend_device *dev,
-                                  cloze_error *err)
-{
+static inline cloze_status op_run(const op_case *k, op_call *c, const backend *b,
+                                  backend_device *dev, cloze_error *err) {
     for (int i = 0; i < c->n_operands; i++) {
         op_operand *o = &c->operands[i];
         assert_int_equal(b->mem_alloc(dev, o->bytes, &o->device, err), CLOZE_OK);
@@ -305,18 +292,19 @@ static inline cloze_status op_run(const op_case *k, op_call *c, const backend *b
     return status;
 }
 
-/* Marks the bytes of the result that the kernel may have written: rows [first, last) of the tensor. */
-static inline void op_mark_rows(const op_operand *o, unsigned char *writable, int64_t first, int64_t last)
-{
+/* Marks the bytes of the result that the kernel may have written: rows [first, last) of the tensor.
+ */
+static inline void op_mark_rows(const op_operand *o, unsigned char *writable, int64_t first,
+                                int64_t last) {
     size_t size = dtype_size(o->t.dtype);
     for (int64_t i = first; i < last; i++) {
-        memset(writable + OP_GUARD + (size_t)(i * o->t.ld + o->pad) * size, 1, (size_t)o->t.cols * size);
+        memset(writable + OP_GUARD + (size_t)(i * o->t.ld + o->pad) * size, 1,
+               (size_t)o->t.cols * size);
     }
 }
 
 /* Returns the offset of a byte that changed and must not have, or -1. */
-static inline int64_t op_stray_write(const op_operand *o)
-{
+static inline int64_t op_stray_write(const op_operand *o) {
     unsigned char *writable = mem_calloc(o->bytes, 1);
     int64_t stray = -1;
     assert_non_null(writable);
@@ -330,8 +318,7 @@ static inline int64_t op_stray_write(const op_operand *o)
 }
 
 /* Whether the meaningful parts of two results are the same bytes. */
-static inline bool op_same_bytes(op_operand *a, const unsigned char *other)
-{
+static inline bool op_same_bytes(op_operand *a, const unsigned char *other) {
     size_t size = dtype_size(a->t.dtype);
     for (int64_t i = 0; i < a->t.rows; i++) {
         size_t at = OP_GUARD + (size_t)(i * a->t.ld + a->pad) * size;
@@ -350,24 +337,24 @@ static inline bool op_same_bytes(op_operand *a, const unsigned char *other)
  * whose error grows as their square root, and a handful of times besides (exp and erf among them,
  * good to a few ulp). bf16 results: two nearby numbers may round to neighbours.
  */
-static inline double op_allowed(const op_operand *o, double want, double largest)
-{
+static inline double op_allowed(const op_operand *o, double want, double largest) {
     double size = o->floor > 0.0 ? fabs(want) + o->floor : largest;
     double allowed = F32_EPSILON * (16.0 + 4.0 * sqrt(o->terms)) * o->slack * size;
-    if (o->bf16_inside) allowed += 1.01 * BF16_ULP * size;
-    else if (o->t.dtype == DTYPE_BF16) allowed += 1.01 * BF16_ULP * fabs(want);
+    if (o->bf16_inside)
+        allowed += 1.01 * BF16_ULP * size;
+    else if (o->t.dtype == DTYPE_BF16)
+        allowed += 1.01 * BF16_ULP * fabs(want);
     return allowed;
 }
 
 typedef struct op_difference {
-    double error;             /* the largest, in units of what is allowed; INFINITY for a NaN on one side */
+    double error; /* the largest, in units of what is allowed; INFINITY for a NaN on one side */
     int64_t row, col;
     double expected, got, allowed;
-    int64_t n_flips;          /* bf16 elements of some size that differ at all */
+    int64_t n_flips; /* bf16 elements of some size that differ at all */
 } op_difference;
 
-static inline double op_largest(const tensor *t)
-{
+static inline double op_largest(const tensor *t) {
     double largest = 1e-30;
     for (int64_t i = 0; i < t->rows; i++) {
         for (int64_t k = 0; k < t->cols; k++) {
@@ -378,8 +365,7 @@ static inline double op_largest(const tensor *t)
     return largest;
 }
 
-static inline op_difference op_compare(op_operand *expected, op_operand *got)
-{
+static inline op_difference op_compare(op_operand *expected, op_operand *got) {
     tensor e = op_view(expected, expected->result), g = op_view(got, got->result);
     op_difference worst = {0};
     double largest = op_largest(&e);
@@ -389,8 +375,10 @@ static inline op_difference op_compare(op_operand *expected, op_operand *got)
             double want = ref_get(&e, i, k), have = ref_get(&g, i, k);
             if (want == have || (isnan(want) && isnan(have))) continue;
             if (isinf(want) && expected->unspecified_inf) continue;
-            n_flips += e.dtype == DTYPE_BF16 && !expected->bf16_inside && fabs(want) > 0.01 * largest;
-            double allowed = op_allowed(expected, want, largest), error = fabs(want - have) / allowed;
+            n_flips +=
+                e.dtype == DTYPE_BF16 && !expected->bf16_inside && fabs(want) > 0.01 * largest;
+            double allowed = op_allowed(expected, want, largest),
+                   error = fabs(want - have) / allowed;
             if (!isfinite(error)) error = INFINITY;
             if (error > worst.error) worst = (op_difference){error, i, k, want, have, allowed, 0};
         }

@@ -15,15 +15,14 @@
 
 static const char *const devices[] = {"ref", "cpu"};
 
-static const backend *find(const char *device)
-{
+static const backend *find(const char *device) {
     const backend *b = NULL;
-    if (backend_find(device, &b, NULL) != CLOZE_OK) print_message("SKIP: no '%s' backend in this program\n", device);
+    if (backend_find(device, &b, NULL) != CLOZE_OK)
+        print_message("SKIP: no '%s' backend in this program\n", device);
     return b;
 }
 
-static void test_find(void **state)
-{
+static void test_find(void **state) {
     const backend *b = NULL;
     cloze_error err = {0};
     assert_int_equal(backend_find("ref", &b, &err), CLOZE_OK);
@@ -33,8 +32,7 @@ static void test_find(void **state)
     assert_non_null(strstr(err.message, "ref"));
 }
 
-static void test_check(void **state)
-{
+static void test_check(void **state) {
     cloze_error err = {0};
     for (int i = 0; i < 2; i++) {
         const backend *b = find(devices[i]);
@@ -45,12 +43,12 @@ static void test_check(void **state)
     lacking.rope = NULL;
     assert_int_equal(backend_check(&lacking, &err), CLOZE_ERR_INTERNAL);
     assert_non_null(strstr(err.message, " upload rope"));
-    memset(&lacking, 0, sizeof lacking); /* the list of all slots is longer than an error: cut, not overrun */
+    memset(&lacking, 0,
+           sizeof lacking); /* the list of all slots is longer than an error: cut, not overrun */
     assert_int_equal(backend_check(&lacking, &err), CLOZE_ERR_INTERNAL);
 }
 
-static void check_memory(const backend *b)
-{
+static void check_memory(const backend *b) {
     char there[100], back[100];
     unsigned char *p = NULL;
     void *q = NULL;
@@ -67,7 +65,8 @@ static void check_memory(const backend *b)
     assert_int_equal(b->zero(dev, p + 20, 5, &err), CLOZE_OK);
     assert_int_equal(b->sync(dev, &err), CLOZE_OK);
     assert_int_equal(b->download(dev, back, p, sizeof back, &err), CLOZE_OK);
-    for (int i = 0; i < 100; i++) assert_int_equal(back[i], i < 10 || i >= 60 || (i >= 20 && i < 25) ? 0 : 'x');
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(back[i], i < 10 || i >= 60 || (i >= 20 && i < 25) ? 0 : 'x');
     b->mem_free(dev, p, sizeof there);
     assert_int_equal(b->mem_alloc(dev, 0, &q, &err), CLOZE_OK);
     b->mem_free(dev, q, 0);
@@ -76,8 +75,7 @@ static void check_memory(const backend *b)
     b->device_close(NULL);
 }
 
-static void test_memory(void **state)
-{
+static void test_memory(void **state) {
     for (int i = 0; i < 2; i++) {
         const backend *b = find(devices[i]);
         if (b) check_memory(b);
@@ -85,8 +83,7 @@ static void test_memory(void **state)
 }
 
 /* The definition, once more and independently of the shared helper's layout. */
-static void test_dropout_definition(void **state)
-{
+static void test_dropout_definition(void **state) {
     const uint64_t row_keys[2] = {11, 0xdeadbeefcafe1234u}, key = 99;
     const dropout_spec spec = {0.25f, key, row_keys};
     for (int64_t row = 0; row < 2; row++) {
@@ -104,8 +101,7 @@ static void test_dropout_definition(void **state)
 }
 
 /* The kept share is 1 - p within four standard deviations, in every lane. */
-static void test_dropout_rate(void **state)
-{
+static void test_dropout_rate(void **state) {
     enum { ROWS = 500, BLOCKS = 100, N = ROWS * BLOCKS };
     const float p = 0.1f;
     double kept[DROPOUT_LANES] = {0};
@@ -120,13 +116,10 @@ static void test_dropout_rate(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_check),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_dropout_definition),
+        cmocka_unit_test(test_find),         cmocka_unit_test(test_check),
+        cmocka_unit_test(test_memory),       cmocka_unit_test(test_dropout_definition),
         cmocka_unit_test(test_dropout_rate),
     };
     return cmocka_run_group_tests_name("backend", tests, NULL, NULL);

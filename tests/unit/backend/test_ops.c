@@ -6,9 +6,10 @@
  *   repeat     the same call gives the same bytes (within the same runs)
  *   gradient   ref's backward kernels agree with central differences of its forward kernels
  *
- * A kernel without a row in the table fails the test. The cpu backend runs once for each instruction
- * set that the processor has: the program calls itself with CLOZE_ISA set. Arguments: names of
- * kernels to run alone. CLOZE_TEST_SEED in the environment draws other numbers and settings.
+ * A kernel without a row in the table fails the test. The cpu backend runs once for each
+ * instruction set that the processor has: the program calls itself with CLOZE_ISA set. Arguments:
+ * names of kernels to run alone. CLOZE_TEST_SEED in the environment draws other numbers and
+ * settings.
  */
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -18,7 +19,8 @@
 #include "unit/backend/op_cases_dense.h"
 #include "unit/backend/op_cases_rows.h"
 
-#define CASE(name, n_variants, forward) {#name, build_##name, invoke_##name, n_variants, forward}
+#define CASE(name, n_variants, forward)                                                            \
+    { #name, build_##name, invoke_##name, n_variants, forward }
 
 static const op_case cases[] = {
     CASE(embedding_forward, 4, NULL),
@@ -72,8 +74,7 @@ static const char *const kernel_names[] = {
 };
 #define N_KERNELS ((int)(sizeof kernel_names / sizeof *kernel_names))
 
-static const op_case *case_find(const char *name)
-{
+static const op_case *case_find(const char *name) {
     for (int i = 0; i < N_CASES; i++) {
         if (strcmp(cases[i].name, name) == 0) return &cases[i];
     }
@@ -94,14 +95,14 @@ static uint64_t seed = 7;       /* CLOZE_TEST_SEED: other numbers, dtypes and st
 static cloze_dtype random_dtype(rng *r) { return rng_below(r, 2) ? DTYPE_F32 : DTYPE_BF16; }
 
 /* A call of k at (rows, cols); attempt tells repeated draws of the random settings apart. */
-static void call_init(op_call *c, const op_case *k, int64_t rows, int64_t cols, int variant)
-{
+static void call_init(op_call *c, const op_case *k, int64_t rows, int64_t cols, int variant) {
     memset(c, 0, sizeof *c);
     c->rows = rows;
     c->cols = cols;
     c->variant = variant;
     uint64_t key = rng_mix_string(seed, k->name);
-    rng_init(&c->random, rng_mix(rng_mix(rng_mix(key, (uint64_t)rows), (uint64_t)cols), (uint64_t)variant));
+    rng_init(&c->random,
+             rng_mix(rng_mix(rng_mix(key, (uint64_t)rows), (uint64_t)cols), (uint64_t)variant));
     c->in = random_dtype(&c->random);
     c->out = random_dtype(&c->random);
     c->aux = random_dtype(&c->random);
@@ -111,31 +112,32 @@ static void call_init(op_call *c, const op_case *k, int64_t rows, int64_t cols, 
     c->accumulate_too = rng_below(&c->random, 2);
 }
 
-static void check(bool ok, const char *what, const op_case *k, const op_call *c, const char *label)
-{
+static void check(bool ok, const char *what, const op_case *k, const op_call *c,
+                  const char *label) {
     if (ok) return;
-    print_error("%s/%s: %s (rows %lld, cols %lld, variant %d, in %s, out %s, aux %s%s%s)\n", label, k->name, what,
-                (long long)c->rows, (long long)c->cols, c->variant, dtype_name(c->in), dtype_name(c->out),
-                dtype_name(c->aux), c->strided ? ", strided" : "", c->accumulate ? ", accumulate" : "");
+    print_error("%s/%s: %s (rows %lld, cols %lld, variant %d, in %s, out %s, aux %s%s%s)\n", label,
+                k->name, what, (long long)c->rows, (long long)c->cols, c->variant,
+                dtype_name(c->in), dtype_name(c->out), dtype_name(c->aux),
+                c->strided ? ", strided" : "", c->accumulate ? ", accumulate" : "");
     fail();
 }
 
-static void run_on(const op_case *k, op_call *c, const subject *s, backend_device *dev)
-{
+static void run_on(const op_case *k, op_call *c, const subject *s, backend_device *dev) {
     cloze_error err = {0};
     cloze_status status = op_run(k, c, s->b, dev, &err);
     check(status == CLOZE_OK, err.message, k, c, s->label);
 }
 
-/* Copies the value of an operand of the forward call into the backward call's operand of that name. */
-static void link_operand(op_operand *to, const op_operand *from, bool from_result)
-{
+/* Copies the value of an operand of the forward call into the backward call's operand of that name.
+ */
+static void link_operand(op_operand *to, const op_operand *from, bool from_result) {
     if (to->is_array) {
         assert_int_equal(to->bytes, from->bytes);
         memcpy(to->image, from->image, to->bytes);
         return;
     }
-    tensor dst = op_view(to, to->image), src = op_view(from, from_result ? from->result : from->image);
+    tensor dst = op_view(to, to->image),
+           src = op_view(from, from_result ? from->result : from->image);
     assert_int_equal(dst.rows, src.rows);
     assert_int_equal(dst.cols, src.cols);
     for (int64_t i = 0; i < dst.rows; i++) {
@@ -144,8 +146,7 @@ static void link_operand(op_operand *to, const op_operand *from, bool from_resul
 }
 
 /* Gives a backward call inputs that belong together: those of a forward call that ran on ref. */
-static void link_forward(op_call *f, op_call *c)
-{
+static void link_forward(op_call *f, op_call *c) {
     for (int i = 0; i < c->n_operands; i++) {
         op_operand *to = &c->operands[i], *from = op_find(f, to->name);
         if (!from || to->role == OP_OUT || to->role == OP_INOUT) continue;
@@ -155,15 +156,16 @@ static void link_forward(op_call *f, op_call *c)
 
 /* ---- correct, guards, repeat ---- */
 
-static void check_guards(const op_case *k, op_call *c, const char *label)
-{
+static void check_guards(const op_case *k, op_call *c, const char *label) {
     for (int i = 0; i < c->n_operands; i++) {
         int64_t stray = op_stray_write(&c->operands[i]);
         char what[128];
-        snprintf(what, sizeof what, "writes byte %lld of '%s' (%lld x %lld, ld %lld, after guard and pad %d)",
-                 (long long)stray, c->operands[i].name, (long long)c->operands[i].t.rows,
-                 (long long)c->operands[i].t.cols, (long long)c->operands[i].t.ld,
-                 (int)(OP_GUARD + c->operands[i].pad * (int64_t)dtype_size(c->operands[i].t.dtype)));
+        snprintf(
+            what, sizeof what,
+            "writes byte %lld of '%s' (%lld x %lld, ld %lld, after guard and pad %d)",
+            (long long)stray, c->operands[i].name, (long long)c->operands[i].t.rows,
+            (long long)c->operands[i].t.cols, (long long)c->operands[i].t.ld,
+            (int)(OP_GUARD + c->operands[i].pad * (int64_t)dtype_size(c->operands[i].t.dtype)));
         check(stray < 0, what, k, c, label);
     }
 }
@@ -171,8 +173,7 @@ static void check_guards(const op_case *k, op_call *c, const char *label)
 static bool is_output(const op_operand *o) { return o->role == OP_OUT || o->role == OP_INOUT; }
 
 /* Runs once more and says whether the outputs are the same bytes. */
-static bool same_again(const op_case *k, op_call *c, const subject *s, backend_device *dev)
-{
+static bool same_again(const op_case *k, op_call *c, const subject *s, backend_device *dev) {
     unsigned char *first[OP_MAX_OPERANDS];
     double first_host = c->host_out;
     bool same = true;
@@ -189,33 +190,38 @@ static bool same_again(const op_case *k, op_call *c, const subject *s, backend_d
     return same && memcmp(&first_host, &c->host_out, sizeof first_host) == 0;
 }
 
-static void compare_outputs(const op_case *k, op_call *expected, op_call *c, const char *label)
-{
+static void compare_outputs(const op_case *k, op_call *expected, op_call *c, const char *label) {
     for (int i = 0; i < c->n_operands; i++) {
         op_operand *e = &expected->operands[i], *g = &c->operands[i];
         if (!is_output(g)) continue;
         if (e->floor_of) {
-            tensor t = op_view(op_find(expected, e->floor_of), op_find(expected, e->floor_of)->image);
+            tensor t =
+                op_view(op_find(expected, e->floor_of), op_find(expected, e->floor_of)->image);
             e->floor *= op_largest(&t);
         }
         op_difference d = op_compare(e, g);
         char what[160];
-        snprintf(what, sizeof what, "'%s'[%lld,%lld] is %.9g, ref has %.9g (difference %.3g, allowed %.3g)",
-                 g->name, (long long)d.row, (long long)d.col, d.got, d.expected, fabs(d.got - d.expected), d.allowed);
+        snprintf(what, sizeof what,
+                 "'%s'[%lld,%lld] is %.9g, ref has %.9g (difference %.3g, allowed %.3g)", g->name,
+                 (long long)d.row, (long long)d.col, d.got, d.expected, fabs(d.got - d.expected),
+                 d.allowed);
         check(d.error <= 1.0, what, k, c, label);
-        /* Nearly equal numbers seldom round to neighbours in bf16; a wrong rounding mode does half the time. */
-        check(d.n_flips <= 5 + g->t.rows * g->t.cols / 20, "a twentieth of the bf16 results is off by one", k, c, label);
+        /* Nearly equal numbers seldom round to neighbours in bf16; a wrong rounding mode does half
+         * the time. */
+        check(d.n_flips <= 5 + g->t.rows * g->t.cols / 20,
+              "a twentieth of the bf16 results is off by one", k, c, label);
     }
     if (!isnan(expected->host_out) || !isnan(c->host_out)) {
         double error = fabs(expected->host_out - c->host_out);
-        check(error <= 1e-6 * fabs(expected->host_out), "the result on the host deviates", k, c, label);
+        check(error <= 1e-6 * fabs(expected->host_out), "the result on the host deviates", k, c,
+              label);
     }
 }
 
 /* The same call twice: two builders with the same random stream make the same images. */
-static void run_case(const op_case *k, subject *s, int64_t rows, int64_t cols, int variant)
-{
-    const op_case *forward = k->forward && strcmp(k->forward, k->name) != 0 ? case_find(k->forward) : NULL;
+static void run_case(const op_case *k, subject *s, int64_t rows, int64_t cols, int variant) {
+    const op_case *forward =
+        k->forward && strcmp(k->forward, k->name) != 0 ? case_find(k->forward) : NULL;
     op_call expected, c;
     call_init(&expected, k, rows, cols, variant);
     call_init(&c, k, rows, cols, variant);
@@ -239,14 +245,14 @@ static void run_case(const op_case *k, subject *s, int64_t rows, int64_t cols, i
     compare_outputs(k, &expected, &c, s->label);
     check(same_again(k, &c, s, s->one), "the same call gave other bytes", k, &c, s->label);
     if (!same_again(k, &c, s, s->two)) s->n_thread_dependent++;
-    check(same_again(k, &c, s, s->two), "the same call on two threads gave other bytes", k, &c, s->label);
+    check(same_again(k, &c, s, s->two), "the same call on two threads gave other bytes", k, &c,
+          s->label);
     s->n_runs++;
     op_free(&expected);
     op_free(&c);
 }
 
-static void test_kernel(subject *s, const op_case *k)
-{
+static void test_kernel(subject *s, const op_case *k) {
     static const int64_t all_rows[] = {0, 1, 7, 8, 9, 31, 33, 63, 65};
     static const int64_t all_cols[] = {1, 3, 16, 31, 64, 100, 768};
     size_t n_cols = sizeof all_cols / sizeof *all_cols;
@@ -262,15 +268,14 @@ static void test_kernel(subject *s, const op_case *k)
         run_case(k, s, 20, 2500, v); /* several chunks of columns, likewise */
     }
     if (s->n_thread_dependent > 0) {
-        print_message("note: %s/%s: %d of %d calls give other bytes with 2 threads than with 1\n", s->label, k->name,
-                      s->n_thread_dependent, s->n_runs);
+        print_message("note: %s/%s: %d of %d calls give other bytes with 2 threads than with 1\n",
+                      s->label, k->name, s->n_thread_dependent, s->n_runs);
     }
 }
 
 static void test_kernel_ref(void **state) { test_kernel(&reference, *state); }
 
-static void test_kernel_fast(void **state)
-{
+static void test_kernel_fast(void **state) {
     if (!fast.b) {
         skip();
         return;
@@ -281,16 +286,16 @@ static void test_kernel_fast(void **state)
 /* ---- gradient ---- */
 
 /*
- * The loss is the sum of w_i out_i over the forward's outputs that the backward knows a gradient of.
- * All tensors are f64, so the difference quotient with step 1e-5 is good to about 1e-10 (truncation,
- * step^2) + 1e-11 (rounding, 1e-16 / step). What is left is that a few settings are f32 in both.
+ * The loss is the sum of w_i out_i over the forward's outputs that the backward knows a gradient
+ * of. All tensors are f64, so the difference quotient with step 1e-5 is good to about 1e-10
+ * (truncation, step^2) + 1e-11 (rounding, 1e-16 / step). What is left is that a few settings are
+ * f32 in both.
  */
 #define GRADIENT_STEP 1e-5
 #define GRADIENT_TOLERANCE 1e-7
 #define GRADIENT_SAMPLES 60
 
-static double loss_of(const op_case *forward, op_call *f, op_call *c)
-{
+static double loss_of(const op_case *forward, op_call *f, op_call *c) {
     double loss = 0.0;
     run_on(forward, f, &reference, reference.one);
     for (int i = 0; i < f->n_operands; i++) {
@@ -301,16 +306,16 @@ static double loss_of(const op_case *forward, op_call *f, op_call *c)
         if (out->role != OP_OUT || !gradient) continue;
         tensor value = op_view(out, out->result), w = op_view(gradient, gradient->image);
         for (int64_t r = 0; r < value.rows; r++) {
-            for (int64_t k = 0; k < value.cols; k++) loss += ref_get(&value, r, k) * ref_get(&w, r, k);
+            for (int64_t k = 0; k < value.cols; k++)
+                loss += ref_get(&value, r, k) * ref_get(&w, r, k);
         }
     }
     return loss;
 }
 
 /* Compares the gradient `analytic` of the forward's operand `input` with difference quotients. */
-static void check_gradient(const op_case *forward, op_call *f, const op_case *k, op_call *c, op_operand *input,
-                           op_operand *analytic)
-{
+static void check_gradient(const op_case *forward, op_call *f, const op_case *k, op_call *c,
+                           op_operand *input, op_operand *analytic) {
     tensor x = op_view(input, input->image), dx = op_view(analytic, analytic->result);
     int64_t n = x.rows * x.cols;
     for (int64_t s = 0; s < GRADIENT_SAMPLES && s < n; s++) {
@@ -324,21 +329,22 @@ static void check_gradient(const op_case *forward, op_call *f, const op_case *k,
         ref_set(&x, row, col, value);
         double quotient = (above - below) / (2.0 * GRADIENT_STEP), got = ref_get(&dx, row, col);
         char what[160];
-        snprintf(what, sizeof what, "gradient of '%s'[%lld,%lld] is %.9g, the difference quotient %.9g", input->name,
+        snprintf(what, sizeof what,
+                 "gradient of '%s'[%lld,%lld] is %.9g, the difference quotient %.9g", input->name,
                  (long long)row, (long long)col, got, quotient);
-        check(fabs(quotient - got) <= GRADIENT_TOLERANCE * (1.0 + fabs(quotient)), what, k, c, "ref");
+        check(fabs(quotient - got) <= GRADIENT_TOLERANCE * (1.0 + fabs(quotient)), what, k, c,
+              "ref");
     }
 }
 
-static void call_make_exact(op_call *c)
-{
+static void call_make_exact(op_call *c) {
     c->exact = true;
     c->in = c->out = c->aux = c->stat = DTYPE_F64;
     c->strided = c->accumulate = c->accumulate_too = false;
 }
 
-static int gradient_of_variant(const op_case *k, const op_case *forward, int64_t rows, int64_t cols, int variant)
-{
+static int gradient_of_variant(const op_case *k, const op_case *forward, int64_t rows, int64_t cols,
+                               int variant) {
     op_call f, c;
     int n_checked = 0;
     call_init(&f, forward, rows, cols, variant);
@@ -362,8 +368,7 @@ static int gradient_of_variant(const op_case *k, const op_case *forward, int64_t
     return n_checked;
 }
 
-static void test_gradient(void **state)
-{
+static void test_gradient(void **state) {
     const op_case *k = *state, *forward = case_find(k->forward);
     int n_variants = k->n_variants < forward->n_variants ? k->n_variants : forward->n_variants;
     assert_non_null(forward);
@@ -375,21 +380,21 @@ static void test_gradient(void **state)
 
 /* ---- the table is complete; a pack follows its weight ---- */
 
-static void test_table_is_complete(void **state)
-{
+static void test_table_is_complete(void **state) {
     for (int i = 0; i < N_KERNELS; i++) {
-        if (!case_find(kernel_names[i])) fail_msg("kernel '%s' of ops.def has no row in the harness", kernel_names[i]);
+        if (!case_find(kernel_names[i]))
+            fail_msg("kernel '%s' of ops.def has no row in the harness", kernel_names[i]);
     }
     assert_int_equal(N_CASES, N_KERNELS);
 }
 
-static void check_weight_versions(const subject *s)
-{
+static void check_weight_versions(const subject *s) {
     float x[3] = {1, 2, 3}, w[6] = {1, 0, 0, 0, 1, 0}, y[2], dx[3]; /* (1,3), (2,3), (1,2), (1,3) */
     cloze_error err = {0};
     void *device[4];
     size_t bytes[4] = {sizeof x, sizeof w, sizeof y, sizeof dx};
-    for (int i = 0; i < 4; i++) assert_int_equal(s->b->mem_alloc(s->one, bytes[i], &device[i], &err), CLOZE_OK);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(s->b->mem_alloc(s->one, bytes[i], &device[i], &err), CLOZE_OK);
     tensor tx = tensor_of(device[0], DTYPE_F32, 1, 3), ty = tensor_of(device[2], DTYPE_F32, 1, 2);
     tensor tdx = tensor_of(device[3], DTYPE_F32, 1, 3);
     weight object = {.t = tensor_of(device[1], DTYPE_F32, 2, 3), .version = 1};
@@ -398,49 +403,49 @@ static void check_weight_versions(const subject *s)
         w[0] = w[4] = (float)version;
         object.version = (uint64_t)version;
         s->b->upload(s->one, device[1], w, sizeof w, &err);
-        assert_int_equal(s->b->linear_forward(s->one, &tx, &object, NULL, ACT_NONE, NULL, &ty, &err), CLOZE_OK);
-        assert_int_equal(s->b->linear_backward_input(s->one, &ty, &object, false, &tdx, &err), CLOZE_OK);
+        assert_int_equal(
+            s->b->linear_forward(s->one, &tx, &object, NULL, ACT_NONE, NULL, &ty, &err), CLOZE_OK);
+        assert_int_equal(s->b->linear_backward_input(s->one, &ty, &object, false, &tdx, &err),
+                         CLOZE_OK);
         s->b->download(s->one, y, device[2], sizeof y, &err);
         s->b->download(s->one, dx, device[3], sizeof dx, &err);
         assert_true(y[0] == (float)version && y[1] == 2.0f * (float)version);
-        assert_true(dx[0] == (float)(version * version) && dx[1] == 2.0f * (float)(version * version));
+        assert_true(dx[0] == (float)(version * version) &&
+                    dx[1] == 2.0f * (float)(version * version));
     }
     s->b->weight_drop_packs(s->one, &object);
     s->b->weight_drop_packs(s->one, &object); /* nothing left to drop */
     for (int i = 0; i < 4; i++) s->b->mem_free(s->one, device[i], bytes[i]);
 }
 
-static void test_weight_versions(void **state)
-{
+static void test_weight_versions(void **state) {
     check_weight_versions(&reference);
     if (fast.b) check_weight_versions(&fast);
 }
 
 /* ---- the program ---- */
 
-static void subject_open(subject *s, const char *device)
-{
+static void subject_open(subject *s, const char *device) {
     cloze_error err = {0};
     s->label = device;
     if (backend_find(device, &s->b, &err) != CLOZE_OK) {
         print_message("SKIP: no '%s' backend in this program: %s\n", device, err.message);
         return;
     }
-    if (s->b->device_open(0, 1, &s->one, &err) != CLOZE_OK || s->b->device_open(0, 2, &s->two, &err) != CLOZE_OK) {
+    if (s->b->device_open(0, 1, &s->one, &err) != CLOZE_OK ||
+        s->b->device_open(0, 2, &s->two, &err) != CLOZE_OK) {
         print_error("cannot open '%s': %s\n", device, err.message);
         exit(1);
     }
 }
 
-static void subject_close(subject *s)
-{
+static void subject_close(subject *s) {
     if (!s->b) return;
     s->b->device_close(s->one);
     s->b->device_close(s->two);
 }
 
-static bool is_wanted(const char *name, int argc, char **argv)
-{
+static bool is_wanted(const char *name, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], name) == 0) return true;
     }
@@ -448,8 +453,7 @@ static bool is_wanted(const char *name, int argc, char **argv)
 }
 
 static void add_test(struct CMUnitTest *tests, int *n, const char *prefix, const op_case *k,
-                     void (*function)(void **state))
-{
+                     void (*function)(void **state)) {
     static char names[4 * 64][64];
     snprintf(names[*n], sizeof names[*n], "%s/%s", prefix, k->name);
     tests[*n] = (struct CMUnitTest){names[*n], function, NULL, NULL, (void *)(uintptr_t)k};
@@ -457,8 +461,7 @@ static void add_test(struct CMUnitTest *tests, int *n, const char *prefix, const
 }
 
 /* Everything but the cpu backend, which needs a process for each instruction set. */
-static int run_reference(int argc, char **argv)
-{
+static int run_reference(int argc, char **argv) {
     static struct CMUnitTest tests[3 * N_CASES + 2];
     int n = 0;
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_table_is_complete);
@@ -471,8 +474,7 @@ static int run_reference(int argc, char **argv)
     return _cmocka_run_group_tests("ops on ref", tests, (size_t)n, NULL, NULL);
 }
 
-static int run_fast(int argc, char **argv)
-{
+static int run_fast(int argc, char **argv) {
     static struct CMUnitTest tests[N_CASES + 1];
     char group[64];
     int n = 0;
@@ -480,14 +482,14 @@ static int run_fast(int argc, char **argv)
     snprintf(group, sizeof group, "ops on cpu, %s", fast.label);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_weight_versions);
     for (int i = 0; i < N_CASES; i++) {
-        if (is_wanted(cases[i].name, argc, argv)) add_test(tests, &n, fast.label, &cases[i], test_kernel_fast);
+        if (is_wanted(cases[i].name, argc, argv))
+            add_test(tests, &n, fast.label, &cases[i], test_kernel_fast);
     }
     return _cmocka_run_group_tests(group, tests, (size_t)n, NULL, NULL);
 }
 
 /* Calls this program again for one instruction set; 0 when that passes. */
-static int run_isa(cpu_isa isa, char **argv)
-{
+static int run_isa(cpu_isa isa, char **argv) {
     if (isa > cpu_get_isa()) {
         print_message("SKIP: this processor has no %s\n", cpu_isa_name(isa));
         return 0;
@@ -496,16 +498,18 @@ static int run_isa(cpu_isa isa, char **argv)
     pid_t child = fork();
     if (child == 0) {
         setenv("CLOZE_ISA", cpu_isa_name(isa), 1);
-        setenv("OMP_WAIT_POLICY", "passive", 1); /* thousands of small calls: spinning would cost more than work */
+        setenv("OMP_WAIT_POLICY", "passive",
+               1); /* thousands of small calls: spinning would cost more than work */
         execv("/proc/self/exe", argv);
         _exit(127);
     }
     int status = -1;
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status)
+               ? WEXITSTATUS(status)
+               : 1;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     subject_open(&reference, "ref");
     subject_open(&fast, "cpu");
     int failures = 0;
