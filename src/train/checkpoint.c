@@ -85,7 +85,7 @@ cloze_status checkpoint_save(const checkpoint_source *source, const char *output
     char name[64];
     snprintf(name, sizeof name, "checkpoint-%lld", (long long)source->state->global_step);
     char *path = path_join(output_dir, name);
-    strcat(name, ".tmp");
+    snprintf(name, sizeof name, "checkpoint-%lld.tmp", (long long)source->state->global_step);
     char *tmp = path_join(output_dir, name);
     cloze_status status =
         path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");

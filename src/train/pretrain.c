@@ -398,7 +398,7 @@ static cloze_status save_checkpoint(pretrain *p, cloze_error *err) {
     char name[64];
     snprintf(name, sizeof name, "checkpoint-%lld", (long long)p->state.global_step);
     char *path = path_join(p->o->output_dir, name);
-    strcat(name, ".tmp");
+    snprintf(name, sizeof name, "checkpoint-%lld.tmp", (long long)p->state.global_step);
     char *tmp = path_join(p->o->output_dir, name);
     cloze_status status =
         path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");

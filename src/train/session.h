@@ -38,8 +38,8 @@ cloze_status session_fill(session *s, const encoded_views *v, const batch_plan *
                           const packed_batch *views[SESSION_MAX_VIEWS], cloze_error *err);
 
 /* Logits (n,C) of all examples, in their order, without gradients; batches by falling length.
- * Progress (may be NULL) counts examples on from where it stands; an interruption that its callbacks
- * report ends the call with ERR_INTERRUPTED. */
+ * Progress (may be NULL) counts examples on from where it stands; an interruption that its
+ * callbacks report ends the call with ERR_INTERRUPTED. */
 cloze_status session_predict(session *s, classifier *c, const encoded_views *v, int32_t batch_size,
                              float *logits, progress *p, cloze_error *err);
 

@@ -135,7 +135,7 @@ static UNUSED int fail_each_allocation(cloze_status (*scenario)(void *ctx, cloze
                                        void *ctx, int stride) {
     const char *asked = getenv("CLOZE_FAULT_STRIDE");
     int failures = 0;
-    if (asked && atoi(asked) > 0) stride = atoi(asked);
+    if (asked && strtol(asked, NULL, 10) > 0) stride = (int)strtol(asked, NULL, 10);
     for (int64_t k = 0;; k += stride) {
         cloze_error err = {0};
         mem_fail_after(k);

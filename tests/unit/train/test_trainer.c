@@ -164,7 +164,8 @@ static void accumulation_equals_a_larger_batch(void **unused) {
     } cases[] = {{"soft", "4", "2"}, {"manual", "2", "4"}, {"soft", "3", "3"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         char whole[8];
-        snprintf(whole, sizeof whole, "%d", atoi(cases[i].batch) * atoi(cases[i].accumulate));
+        snprintf(whole, sizeof whole, "%ld",
+                 strtol(cases[i].batch, NULL, 10) * strtol(cases[i].accumulate, NULL, 10));
         toy_run a = toy_run_ok("model", at("a"),
                                ARGS(SIX_STEPS, "--verbalizer", cases[i].verbalizer,
                                     "--per_device_train_batch_size", whole)),
@@ -657,7 +658,7 @@ static void interruption_leaves_a_checkpoint(void **unused) {
         float *want = predict(&r.session, r.c, &r.dev, 4), *got = predict(&r.session, c, &r.dev, 4);
         assert_memory_equal(got, want, 24 * sizeof *got);
         cJSON *state = read_json(at(path), "trainer_state.json");
-        assert_near("global_step", number_of(state, "global_step"), atof(step), 0);
+        assert_near("global_step", number_of(state, "global_step"), strtod(step, NULL), 0);
         json_destroy(state);
         mem_free(want);
         mem_free(got);
