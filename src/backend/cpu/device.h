@@ -25,14 +25,16 @@ cloze_status device_scratch(backend_device *dev, size_t bytes, void **out, cloze
 void *device_mem_new(size_t bytes);
 void device_mem_free(void *p, size_t bytes);
 
-/* Below this many element operations a thread costs more than it gives. */
+/* Below twice this many element operations more threads cost more than they give. */
 #define WORK_PER_THREAD 16384
 
-/* How many threads a kernel of `work` element operations should use. */
+/*
+ * How many threads a kernel of `work` element operations should use: one or all. Nothing between,
+ * because libgomp ends the threads that a smaller team leaves over and makes them anew for the next
+ * larger one.
+ */
 static inline int device_threads(const backend_device *dev, int64_t work) {
-    int64_t useful = work / WORK_PER_THREAD;
-    if (useful < 1) return 1;
-    return useful < dev->n_threads ? (int)useful : dev->n_threads;
+    return work < 2 * WORK_PER_THREAD ? 1 : dev->n_threads;
 }
 
 #endif
