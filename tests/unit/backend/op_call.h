@@ -14,6 +14,7 @@
 #define CLOZE_TESTS_OP_CALL_H
 
 #include <math.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <setjmp.h>
 
 #include "backend/ref/ref.h" /* ref_get, ref_set: elements as doubles */
 #include "base/mem.h"
