@@ -101,6 +101,66 @@ static void heads_and_counts(void **unused) {
     }
 }
 
+/* What tuning methods go by: every linear with its name, every attention with its layer. */
+typedef struct visited {
+    const char *const *names;
+    int linears, attentions;
+} visited;
+
+static void visit_linear(void *ctx, const char *name, nn_linear *l) {
+    visited *v = ctx;
+    assert_string_equal(name, v->names[v->linears++]);
+    assert_true(l->weight && l->bias && !l->adapters && l->n_adapters == 0);
+}
+
+static void visit_attention(void *ctx, nn_attention *a) {
+    visited *v = ctx;
+    assert_int_equal(a->layer, v->attentions++);
+    assert_true(a->n_heads == 2 && a->head_dim == 8 && !a->prefix);
+}
+
+static void every_slot_is_visited(void **unused) {
+    static const char *const NAMES[] = {
+        "encoder.layer.0.attention.self.qkv", "encoder.layer.0.attention.output.dense",
+        "encoder.layer.0.intermediate.dense", "encoder.layer.0.output.dense",
+        "encoder.layer.1.attention.self.qkv", "encoder.layer.1.attention.output.dense",
+        "encoder.layer.1.intermediate.dense", "encoder.layer.1.output.dense"};
+    for (size_t k = 0; k < COUNT(CONFIGS); k++) {
+        visited v = {.names = NAMES};
+        model *m = tiny_model(CONFIGS[k], MODEL_HEAD_NONE, 1);
+        model_get_def(m)->visit_linears(model_get_self(m), visit_linear, &v);
+        model_get_def(m)->visit_attentions(model_get_self(m), visit_attention, &v);
+        assert_int_equal(v.linears, COUNT(NAMES));
+        assert_int_equal(v.attentions, 2);
+        assert_null(model_embeddings(m)->override);
+        assert_int_equal(model_embeddings(m)->position_offset, k == 1 ? 2 : 0); /* RoBERTa */
+        assert_int_equal(model_embeddings(m)->tables[3] != NULL, k == 2);       /* ERNIE */
+        model_destroy(m);
+    }
+}
+
+/* Dropout of the classifier: where each family has it, and only when asked for. */
+static void heads_drop_out(void **unused) {
+    static const int32_t ROWS[] = {0, 3};
+    for (size_t k = 0; k < COUNT(CONFIGS); k++) {
+        model *m = tiny_model(CONFIGS[k], MODEL_HEAD_SEQUENCE_CLASSIFICATION, 1);
+        engine e = engine_open(&backend_ref, DTYPE_F32);
+        uint64_t keys[4] = {1, 2, 3, 4};
+        float *logits[3];
+        for (int i = 0; i < 3; i++) { /* none wanted; keys but no rate; both */
+            model_set_dropout(m, i == 2 ? 0.5 : 0, 0);
+            tape_begin_step(e.tape, false, 7, i ? keys : NULL, i ? 4 : 0);
+            var *first = op_gather_rows(e.tape, random_input(&e, 4, 16, 5), ROWS, 2);
+            logits[i] = read_var(&e, model_classify(e.tape, m, first));
+        }
+        assert_memory_equal(logits[0], logits[1], 4 * sizeof(float));
+        assert_memory_not_equal(logits[0], logits[2], 4 * sizeof(float));
+        for (int i = 0; i < 3; i++) mem_free(logits[i]);
+        engine_close(&e);
+        model_destroy(m);
+    }
+}
+
 /* ---- save and open ---- */
 
 static void saved_models_open_again(void **unused) {
@@ -517,6 +577,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(creation_is_a_function_of_the_seed),
         cmocka_unit_test(heads_and_counts),
+        cmocka_unit_test(every_slot_is_visited),
+        cmocka_unit_test(heads_drop_out),
         FILES_TEST(saved_models_open_again),
         FILES_TEST(precisions_convert_into_each_other),
         FILES_TEST(unknown_keys_of_the_configuration_are_kept),
