@@ -686,12 +686,18 @@ static void unwritable_places_are_named(void **unused) {
     r = toy_open("model", at("file/below"), ARGS(SIX_STEPS));
     MUST_FAIL(CLOZE_ERR_IO, at("file"), toy_train(&r, err));
     toy_close(&r);
-    put_file(at("checkpoint-3"), "in the way"); /* where a checkpoint should go */
-    r = toy_open("model", test_dir,
-                 ARGS(SIX_STEPS, "--save_strategy", "steps", "--save_steps", "3"));
-    MUST(toy_train(&r, err)); /* it is replaced, as an older checkpoint would be */
+}
+
+/* A checkpoint of an earlier run is replaced as a whole. */
+static void earlier_checkpoints_are_replaced(void **unused) {
+    MUST(dir_create(at("out/checkpoint-3"), err));
+    put_file(at("out/checkpoint-3/junk"), "x");
+    toy_run r = toy_run_ok("model", at("out"),
+                           ARGS(SIX_STEPS, "--save_strategy", "steps", "--save_steps", "3"));
     toy_close(&r);
-    classifier_destroy(open_ok(at("checkpoint-3")));
+    classifier_destroy(open_ok(at("out/checkpoint-3")));
+    assert_false(file_exists(at("out/checkpoint-3/junk")));
+    assert_string_equal(list_dir(at("out"), "checkpoint-"), "3 6");
 }
 
 static void too_few_examples_for_a_batch(void **unused) {
@@ -759,6 +765,7 @@ int main(void) {
         MODEL_TEST(interruption_leaves_a_checkpoint),
         MODEL_TEST(diverging_names_the_step),
         MODEL_TEST(unwritable_places_are_named),
+        MODEL_TEST(earlier_checkpoints_are_replaced),
         MODEL_TEST(too_few_examples_for_a_batch),
         MODEL_TEST(want_of_memory_is_survived),
     };
