@@ -17,6 +17,8 @@ var *op_embedding(tape *t, param *const tables[], const int32_t *const ids[], in
 var *op_linear(tape *t, var *x, param *w, param *bias, activation act);
 /* x W^T + bias with an f32 result in both precisions: classifiers, verbalizers, vocabularies. */
 var *op_linear_logits(tape *t, var *x, param *w, param *bias);
+/* The same with the product in f32 in both precisions, for an f32 x: sums of scores. */
+var *op_linear_exact(tape *t, var *x, param *w, param *bias);
 /* The same over the weight rows rows[0..n_rows) (host) only: the label words' rows of a vocabulary
  * matrix. */
 var *op_linear_rows(tape *t, var *x, param *w, param *bias, const int32_t *rows, int64_t n_rows);

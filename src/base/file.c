@@ -403,3 +403,8 @@ cloze_status path_rename(const char *from, const char *to, cloze_error *err) {
     }
     return sync_parent(to, err);
 }
+
+bool path_is_same(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}

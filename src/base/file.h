@@ -38,6 +38,7 @@ cloze_status dir_sync(const char *path, cloze_error *err);   /* every file in it
 cloze_status path_rename(const char *from, const char *to, cloze_error *err);
 /* dir + "/" + name, a heap string (mem_free), or NULL without memory. */
 char *path_join(const char *dir, const char *name);
+bool path_is_same(const char *a, const char *b); /* both exist and are one file or directory */
 const char *path_base(const char *path); /* borrowed: after the last slash */
 /* Sorted names in a directory (without . and ..); end with dir_list_free. */
 cloze_status dir_list(const char *path, char ***names, size_t *n, cloze_error *err);

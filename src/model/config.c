@@ -76,7 +76,23 @@ static cloze_status read_numbers(model_config *c, cloze_error *err) {
     return json_get_bool(c->json, "use_task_id", &c->use_task_id, err);
 }
 
+/* What would change the mathematics and is not built: refused, never ignored. */
+static cloze_status check_variant(const model_config *c, const char *what, cloze_error *err) {
+    const char *positions = "absolute";
+    bool decoder = false;
+    CLOZE_TRY(json_get_string(c->json, "position_embedding_type", &positions, err));
+    CLOZE_TRY(json_get_bool(c->json, "is_decoder", &decoder, err));
+    if (strcmp(positions, "absolute") != 0)
+        CLOZE_FAIL(err, MODEL,
+                   "%s: position_embedding_type \"%s\" cannot be computed (only absolute)", what,
+                   positions);
+    if (decoder)
+        CLOZE_FAIL(err, MODEL, "%s: is_decoder models cannot be computed (only encoders)", what);
+    return CLOZE_OK;
+}
+
 static cloze_status check(const model_config *c, const char *what, cloze_error *err) {
+    CLOZE_TRY(check_variant(c, what, err));
     if (c->hidden_size % c->num_attention_heads != 0)
         CLOZE_FAIL(err, MODEL, "%s: hidden_size %lld is not a multiple of num_attention_heads %lld",
                    what, (long long)c->hidden_size, (long long)c->num_attention_heads);

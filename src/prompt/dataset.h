@@ -35,6 +35,8 @@ typedef struct dataset_options {
     dataset_format format;
     dataset_labelling labelling;
     const char *text_column, *text_b_column, *label_column; /* NULL = guessed from common names */
+    /* Tried before the common names where records have fields (what a run was trained on); may be NULL. */
+    const char *usual_text_column, *usual_text_b_column;
 } dataset_options;
 
 typedef struct example {

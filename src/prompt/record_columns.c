@@ -110,7 +110,12 @@ static cloze_status choose_named(const char *const names[], int32_t n, const cha
 }
 
 /* The common pair of two columns first; a lone text column otherwise. */
-static void guess_texts(const char *const names[], int32_t n, column_choice *out) {
+static void guess_texts(const char *const names[], int32_t n, const dataset_options *options,
+                        column_choice *out) {
+    if (options->usual_text_column) out->text = find_name(names, n, options->usual_text_column);
+    if (out->text >= 0 && options->usual_text_b_column)
+        out->text_b = find_name(names, n, options->usual_text_b_column);
+    if (out->text >= 0) return;
     for (int i = 0; i < N_TEXT_NAMES && out->text < 0; i++) {
         int32_t text = find_name(names, n, TEXT_NAMES[i].text);
         int32_t pair = TEXT_NAMES[i].pair ? find_name(names, n, TEXT_NAMES[i].pair) : -1;
@@ -144,7 +149,7 @@ cloze_status columns_choose(const char *const names[], const char *const values[
         CLOZE_TRY(choose_named(names, n, options->text_column, "--text_column", what, line,
                                &out->text, err));
     else
-        guess_texts(names, n, out);
+        guess_texts(names, n, options, out);
     if (options->text_b_column)
         CLOZE_TRY(choose_named(names, n, options->text_b_column, "--text_b_column", what, line,
                                &out->text_b, err));

@@ -80,6 +80,20 @@ static cloze_status fill(const checkpoint_source *s, const char *dir, cloze_erro
     return dir_sync(dir, err);
 }
 
+cloze_status checkpoint_publish(const char *tmp, const char *path, cloze_error *err) {
+    if (!file_is_dir(path)) return path_rename(tmp, path, err);
+    buf old;
+    buf_init(&old, 65536);
+    buf_printf(&old, "%s.old.tmp", path);
+    cloze_status status = buf_ok(&old) ? dir_remove(old.data, err)
+                                       : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    if (status == CLOZE_OK) status = path_rename(path, old.data, err);
+    if (status == CLOZE_OK) status = path_rename(tmp, path, err);
+    if (status == CLOZE_OK) status = dir_remove(old.data, err);
+    buf_deinit(&old);
+    return status;
+}
+
 cloze_status checkpoint_save(const checkpoint_source *source, const char *output_dir,
                              cloze_error *err) {
     char name[64];
@@ -90,8 +104,7 @@ cloze_status checkpoint_save(const checkpoint_source *source, const char *output
     cloze_status status =
         path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     if (status == CLOZE_OK) status = fill(source, tmp, err);
-    if (status == CLOZE_OK) status = dir_remove(path, err);
-    if (status == CLOZE_OK) status = path_rename(tmp, path, err);
+    if (status == CLOZE_OK) status = checkpoint_publish(tmp, path, err);
     mem_free(path);
     mem_free(tmp);
     return status;
@@ -116,13 +129,14 @@ static int by_step(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-cloze_status checkpoint_prune(const char *output_dir, int64_t limit, const char *keep,
-                              cloze_error *err) {
+cloze_status checkpoint_prune(const char *output_dir, int64_t limit, int64_t newest,
+                              const char *keep, cloze_error *err) {
     char **names;
     size_t n, kept = 0;
     CLOZE_TRY(dir_list(output_dir, &names, &n, err));
     for (size_t i = 0; i < n; i++) {
-        if (checkpoint_step(names[i]) < 0) continue;
+        int64_t step = checkpoint_step(names[i]);
+        if (step < 0 || step > newest) continue; /* beyond: of an earlier run in this directory */
         char *swap = names[kept];
         names[kept++] = names[i];
         names[i] = swap;

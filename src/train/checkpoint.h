@@ -22,9 +22,11 @@ typedef struct checkpoint_source {
 
 cloze_status checkpoint_save(const checkpoint_source *source, const char *output_dir,
                              cloze_error *err);
-/* Removes the oldest checkpoints beyond `limit`, never `keep` (may be NULL). */
-cloze_status checkpoint_prune(const char *output_dir, int64_t limit, const char *keep,
-                              cloze_error *err);
+/* Renames a finished tmp directory to path; an earlier path goes only once the new one stands. */
+cloze_status checkpoint_publish(const char *tmp, const char *path, cloze_error *err);
+/* Of the checkpoints up to step `newest` keeps the last `limit`, and `keep` (may be NULL). */
+cloze_status checkpoint_prune(const char *output_dir, int64_t limit, int64_t newest,
+                              const char *keep, cloze_error *err);
 /* True when the save schedule itself would have written this checkpoint-N. */
 bool checkpoint_is_scheduled(const options *o, const char *path);
 

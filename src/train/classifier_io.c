@@ -79,8 +79,25 @@ static cloze_status write_prompt(const classifier *c, const char *dir, cloze_err
     return status;
 }
 
+/* A directory that is written over must not open as a mixture of two runs when writing fails
+ * half-way, nor keep files that only the old method had. */
+static cloze_status forget_old_run(const char *dir, cloze_error *err) {
+    static const char *const FILES[] = {CLASSIFIER_FILE, "prompt.safetensors",
+                                        "template_config.json"};
+    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++) {
+        char *path = path_join(dir, FILES[i]);
+        bool failed = path && file_exists(path) && remove(path) != 0;
+        bool no_memory = !path;
+        mem_free(path);
+        if (no_memory) CLOZE_FAIL(err, MEMORY, "out of memory writing %s", dir);
+        if (failed) CLOZE_FAIL(err, IO, "%s/%s: cannot be replaced", dir, FILES[i]);
+    }
+    return CLOZE_OK;
+}
+
 cloze_status classifier_save(const classifier *c, const char *dir, cloze_error *err) {
     buf b;
+    CLOZE_TRY(forget_old_run(dir, err));
     CLOZE_TRY(model_save(c->model, dir, DTYPE_F32, err));
     CLOZE_TRY(tokenizer_save(c->tokenizer, dir, err));
     if (c->options.method == METHOD_PROMPT) CLOZE_TRY(write_prompt(c, dir, err));

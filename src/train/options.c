@@ -248,6 +248,7 @@ cloze_status options_set(options *o, const char *name, const char *value, cloze_
 
 /* What one flag implies for others; every implication is a documented rule of the commands. */
 static void apply_rules(options *o, bool finetune) {
+    if (o->command == 'M' && o->eval_steps == 0) o->eval_steps = o->logging_steps;
     if (o->command != 'T') return;
     if (finetune && !OPTION_IS_SET(o, prompt) && !OPTION_IS_SET(o, method)) o->method = "finetune";
     if (!o->do_train && !o->do_eval && !o->do_predict) o->do_train = true;

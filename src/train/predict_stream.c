@@ -143,8 +143,10 @@ static cloze_status stream_open(stream *s, cloze_error *err) {
     dataset_options d = {.labelling = DATASET_LABELS_NONE,
                          .text_column = o->text_column,
                          .text_b_column = o->text_b_column};
-    CLOZE_TRY(dataset_stream_open(o->input ? o->input : "-", &d, &s->in, err));
     CLOZE_TRY(classifier_open(o->model, &c, &s->c, err));
+    d.usual_text_column = classifier_get_options(s->c)->text_field;
+    d.usual_text_b_column = classifier_get_options(s->c)->text_b_field;
+    CLOZE_TRY(dataset_stream_open(o->input ? o->input : "-", &d, &s->in, err));
     CLOZE_TRY(session_open(&s->session, o->device, (int)o->num_threads, o->bf16, err));
     MEM_NEW(err, s->examples, CHUNK_LINES);
     MEM_NEW(err, s->logits, (int64_t)CHUNK_LINES * classifier_labels(s->c)->n);

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "model/locate.h"
 #include "text/wordpiece_train.h"
+#include "train/checkpoint.h"
 #include "train/corpus.h"
 #include "train/events.h"
 #include "train/schedule.h"
@@ -241,7 +242,8 @@ static var *batch_logits(pretrain *p) {
 }
 
 static cloze_status train_batch(pretrain *p, const int32_t *order, int64_t first, int64_t last,
-                                uint64_t epoch_key, int64_t micro, double *loss, cloze_error *err) {
+                                uint64_t epoch_key, int64_t micro, int64_t n_masks, double *loss,
+                                cloze_error *err) {
     tape *t = p->session.tape;
     float value = 0;
     CLOZE_TRY(
@@ -250,9 +252,7 @@ static cloze_status train_batch(pretrain *p, const int32_t *order, int64_t first
         rng_mix(rng_mix((uint64_t)p->o->seed, 0x7072657472ull), (uint64_t)p->state.global_step),
         (uint64_t)micro);
     tape_begin_step(t, true, key, p->batch.row_keys, p->batch.n_tokens);
-    cross_entropy_options ce = {
-        .labels = p->batch.labels,
-        .scale = 1.0f / ((float)p->batch.n_masks * (float)p->o->gradient_accumulation_steps)};
+    cross_entropy_options ce = {.labels = p->batch.labels, .scale = 1.0f / (float)n_masks};
     var *root = op_cross_entropy(t, batch_logits(p), &ce);
     CLOZE_TRY(tape_status(t, err));
     CLOZE_TRY(tape_read(t, root, &value, err));
@@ -406,10 +406,12 @@ static cloze_status save_checkpoint(pretrain *p, cloze_error *err) {
     if (status == CLOZE_OK) status = save_model(p, tmp, DTYPE_F32, err);
     if (status == CLOZE_OK) status = trainer_state_write(&p->state, tmp, err);
     if (status == CLOZE_OK) status = dir_sync(tmp, err);
-    if (status == CLOZE_OK) status = dir_remove(path, err);
-    if (status == CLOZE_OK) status = path_rename(tmp, path, err);
+    if (status == CLOZE_OK) status = checkpoint_publish(tmp, path, err);
     mem_free(path);
     mem_free(tmp);
+    if (status == CLOZE_OK && p->o->save_total_limit > 0)
+        status = checkpoint_prune(p->o->output_dir, p->o->save_total_limit, p->state.global_step,
+                                  NULL, err);
     return status;
 }
 
@@ -435,7 +437,7 @@ static void log_now(pretrain *p) {
     p->logged_steps = 0;
 }
 
-static cloze_status after_step(pretrain *p, double loss, cloze_error *err) {
+static cloze_status after_step(pretrain *p, double loss, bool end_of_epoch, cloze_error *err) {
     const options *o = p->o;
     int64_t step = p->state.global_step;
     bool last = step >= p->state.max_steps;
@@ -445,11 +447,11 @@ static cloze_status after_step(pretrain *p, double loss, cloze_error *err) {
     p->bar.state.loss = p->logged_loss / (double)p->logged_steps;
     p->bar.state.rate = o->learning_rate * schedule_multiplier(&p->schedule, step - 1);
     progress_update(&p->bar, step);
-    if (step % o->logging_steps == 0) log_now(p);
-    if (p->held.n_sequences && strcmp(o->evaluation_strategy, "steps") == 0 && o->eval_steps &&
-        step % o->eval_steps == 0 && !last)
+    if (step % o->logging_steps == 0 || (step == 1 && o->logging_first_step)) log_now(p);
+    if (p->held.n_sequences && !last &&
+        schedule_is_due(o->evaluation_strategy, o->eval_steps, step, end_of_epoch))
         CLOZE_TRY(evaluate_now(p, &h, err));
-    if (strcmp(o->save_strategy, "steps") == 0 && step % o->save_steps == 0 && !last)
+    if (!last && schedule_is_due(o->save_strategy, o->save_steps, step, end_of_epoch))
         CLOZE_TRY(save_checkpoint(p, err));
     if (!last && log_interrupted(p->callbacks)) {
         CLOZE_TRY(save_checkpoint(p, err));
@@ -458,6 +460,14 @@ static cloze_status after_step(pretrain *p, double loss, cloze_error *err) {
                    "--model_name_or_path)",
                    (long long)step, o->output_dir, (long long)step);
     }
+    return CLOZE_OK;
+}
+
+/* Masked tokens of a whole step: its loss is their mean, however it is cut into batches. */
+static cloze_status count_masks(pretrain *p, const int32_t *order, int64_t first, int64_t end,
+                                uint64_t epoch_key, int64_t *n_masks, cloze_error *err) {
+    CLOZE_TRY(masked_batch_fill(&p->batch, &p->train, order, first, end, &p->mask, epoch_key, err));
+    *n_masks = p->batch.n_masks;
     return CLOZE_OK;
 }
 
@@ -472,15 +482,18 @@ static cloze_status run_epoch(pretrain *p, int64_t epoch, int32_t *order, cloze_
     int64_t first = 0;
     while (first < c->n_sequences && p->state.global_step < p->state.max_steps) {
         double loss = 0;
-        for (int64_t micro = 0; micro < p->o->gradient_accumulation_steps && first < c->n_sequences;
-             micro++) {
+        int64_t end = first, n_masks = 0, micro = 0;
+        for (; micro < p->o->gradient_accumulation_steps && end < c->n_sequences; micro++)
+            end = batch_end(c, order, end, p->o->tokens_per_batch);
+        CLOZE_TRY(count_masks(p, order, first, end, epoch_key, &n_masks, err));
+        for (micro = 0; first < end; micro++) {
             int64_t last = batch_end(c, order, first, p->o->tokens_per_batch);
-            CLOZE_TRY(train_batch(p, order, first, last, epoch_key, micro, &loss, err));
+            CLOZE_TRY(train_batch(p, order, first, last, epoch_key, micro, n_masks, &loss, err));
             first = last;
         }
         p->state.epoch = (double)epoch + (double)first / (double)c->n_sequences;
         CLOZE_TRY(apply_gradient(p, err));
-        CLOZE_TRY(after_step(p, loss, err));
+        CLOZE_TRY(after_step(p, loss, first == c->n_sequences, err));
     }
     return CLOZE_OK;
 }
@@ -540,6 +553,30 @@ static cloze_status write_results(pretrain *p, const held_out *h, buf *results, 
     return trainer_state_write(&p->state, p->o->output_dir, err);
 }
 
+/* A model that is gone on from has its shape and vocabulary: flags that ask for others are refused.
+ */
+static cloze_status check_shape_flags(const options *o, cloze_error *err) {
+    const struct {
+        bool given;
+        const char *name;
+    } flags[] = {
+        {OPTION_IS_SET(o, vocab_file), "vocab_file"},
+        {OPTION_IS_SET(o, vocab_size), "vocab_size"},
+        {OPTION_IS_SET(o, hidden_size), "hidden_size"},
+        {OPTION_IS_SET(o, num_hidden_layers), "num_hidden_layers"},
+        {OPTION_IS_SET(o, num_attention_heads), "num_attention_heads"},
+        {OPTION_IS_SET(o, intermediate_size), "intermediate_size"},
+        {OPTION_IS_SET(o, max_position_embeddings), "max_position_embeddings"},
+    };
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (flags[i].given && OPTION_IS_SET(o, model_name_or_path))
+            CLOZE_FAIL(
+                err, USAGE,
+                "--%s is the model's own with --model_name_or_path; leave out one of the two",
+                flags[i].name);
+    return CLOZE_OK;
+}
+
 static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     const options *o = p->o;
     held_out h = {0};
@@ -552,6 +589,7 @@ static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     if (o->max_seq_length > 4096)
         CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than pretrain takes (4096)",
                    (long long)o->max_seq_length);
+    CLOZE_TRY(check_shape_flags(o, err));
     if (OPTION_IS_SET(o, model_name_or_path))
         CLOZE_TRY(model_locate(o->model_name_or_path, &p->base_dir, err));
     CLOZE_TRY(dir_create(o->output_dir, err));
@@ -563,8 +601,8 @@ static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     CLOZE_TRY(session_open(&p->session, o->device, (int)o->num_threads, o->bf16, err));
     CLOZE_TRY(events_open(&p->events, o->output_dir, err));
     CLOZE_TRY(train(p, err));
+    CLOZE_TRY(save_model(p, o->output_dir, dtype, err)); /* before anything else can fail */
     if (p->held.n_sequences) CLOZE_TRY(evaluate_now(p, &h, err));
-    CLOZE_TRY(save_model(p, o->output_dir, dtype, err));
     return write_results(p, &h, results, err);
 }
 

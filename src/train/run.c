@@ -66,6 +66,10 @@ static dataset_options columns(const options *o, dataset_labelling labelling) {
 static cloze_status read_set(run *r, const char *path, dataset_labelling labelling,
                              const label_set *labels, dataset *out, cloze_error *err) {
     dataset_options d = columns(r->o, labelling);
+    if (r->c) {
+        d.usual_text_column = classifier_get_options(r->c)->text_field;
+        d.usual_text_b_column = classifier_get_options(r->c)->text_b_field;
+    }
     CLOZE_TRY(dataset_read(path, &d, labels, out, err));
     if (out->labelled && labels) {
         int64_t *counts;
@@ -197,16 +201,48 @@ static cloze_status open_classifier(run *r, cloze_error *err) {
             CLOZE_FAIL(err, USAGE,
                        "--do_eval and --do_predict without --do_train need "
                        "--resume_from_checkpoint DIR, the output directory of a training run");
+        if (OPTION_IS_SET(o, method) || OPTION_IS_SET(o, prompt) || OPTION_IS_SET(o, verbalizer) ||
+            OPTION_IS_SET(o, truncate_mode))
+            log_line(
+                r->callbacks, CLOZE_LOG_WARN,
+                "method, prompt, verbalizer and truncation are those of %s; the flags are not used",
+                o->resume_from_checkpoint);
         return classifier_open(o->resume_from_checkpoint, &c, &r->c, err);
     }
     char *dir = NULL;
     CLOZE_TRY(model_locate(o->model_name_or_path, &dir, err));
+    if (path_is_same(dir, o->output_dir)) {
+        cloze_status same = error_set(
+            err, CLOZE_ERR_USAGE,
+            "--output_dir %s is the model that training starts from; it would be overwritten", dir);
+        mem_free(dir);
+        return same;
+    }
     cloze_status status = classifier_create(dir, &c, &r->labels, &r->c, err);
     mem_free(dir);
     return status;
 }
 
+/* Flags that old scripts pass and that change nothing here: taken, but not in silence. */
+static void tell_unused_flags(const run *r) {
+    const struct {
+        bool given;
+        const char *name;
+    } flags[] = {
+        {OPTION_IS_SET(r->o, first_max_length), "first_max_length"},
+        {OPTION_IS_SET(r->o, other_max_length), "other_max_length"},
+        {OPTION_IS_SET(r->o, soft_encoder), "soft_encoder"},
+        {OPTION_IS_SET(r->o, encoder_hidden_size), "encoder_hidden_size"},
+    };
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (flags[i].given)
+            log_line(r->callbacks, CLOZE_LOG_WARN,
+                     "--%s changes nothing: the prompt is never cut, and it has no soft parts",
+                     flags[i].name);
+}
+
 static cloze_status train(run *r, cloze_error *err) {
+    tell_unused_flags(r);
     trainer_result result;
     trainer_data data = {&r->train, r->dev.n ? &r->dev : NULL};
     cloze_status status = trainer_run(&r->c, &r->session, r->o, &data, r->callbacks, &result, err);
@@ -273,9 +309,12 @@ cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *
     run r = {.o = o, .callbacks = callbacks, .all = &all};
     buf_init(&r.notes, 1 << 20);
     cloze_status status = run_all(&r, err);
-    if (status == CLOZE_OK && buf_ok(&all)) {
-        buf_printf(results, "{\n%s\n}\n", all.data);
-        status = state_write_file(o->output_dir, "all_results.json", results, err);
+    if (status == CLOZE_OK && !buf_ok(&all))
+        status = error_set(err, CLOZE_ERR_MEMORY, "out of memory for the results");
+    if (status == CLOZE_OK) {
+        buf_printf(results, "{\n%s\n}\n", all.len ? all.data : "");
+        if (all.len) /* an unlabelled file has no metrics: earlier ones stay */
+            status = state_write_file(o->output_dir, "all_results.json", results, err);
         if (status == CLOZE_OK)
             log_line(callbacks, CLOZE_LOG_INFO, "%s in %s",
                      o->do_train ? "Model, tokenizer and results are" : "Results are",

@@ -31,3 +31,8 @@ double schedule_multiplier(const schedule *s, int64_t step) {
     }
     return left;
 }
+
+bool schedule_is_due(const char *strategy, int64_t every, int64_t step, bool end_of_epoch) {
+    if (strcmp(strategy, "epoch") == 0) return end_of_epoch;
+    return strcmp(strategy, "steps") == 0 && every > 0 && step % every == 0;
+}

@@ -2,6 +2,7 @@
 #ifndef CLOZE_TRAIN_SCHEDULE_H
 #define CLOZE_TRAIN_SCHEDULE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum schedule_kind {
@@ -21,5 +22,8 @@ typedef struct schedule {
 schedule_kind schedule_from_name(const char *name); /* names of options.def */
 /* Multiplier for the optimizer step `step`, counted from 0. */
 double schedule_multiplier(const schedule *s, int64_t step);
+
+/* Whether what happens by `strategy` (no, steps, epoch) is due after step `step`. */
+bool schedule_is_due(const char *strategy, int64_t every, int64_t step, bool end_of_epoch);
 
 #endif

@@ -1,6 +1,7 @@
 /* Running a classifier over packed batches. */
 #include "train/session.h"
 
+#include <omp.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -8,6 +9,8 @@
 cloze_status session_open(session *s, const char *device, int n_threads, bool bf16,
                           cloze_error *err) {
     memset(s, 0, sizeof *s);
+    if (n_threads > 0)
+        omp_set_num_threads(n_threads); /* of this thread: encoding keeps to it too */
     CLOZE_TRY(backend_find(device, &s->backend, err));
     CLOZE_TRY(backend_check(s->backend, err));
     CLOZE_TRY(s->backend->device_open(0, n_threads, &s->device, err));

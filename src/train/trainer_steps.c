@@ -61,7 +61,7 @@ static cloze_status save(trainer *t, cloze_error *err) {
     log_line(t->callbacks, CLOZE_LOG_INFO, "Saving model checkpoint to %s/checkpoint-%lld",
              t->o->output_dir, (long long)t->saved_step);
     if (t->o->save_total_limit > 0)
-        return checkpoint_prune(t->o->output_dir, t->o->save_total_limit,
+        return checkpoint_prune(t->o->output_dir, t->o->save_total_limit, t->saved_step,
                                 t->state.best_model_checkpoint, err);
     return CLOZE_OK;
 }
@@ -148,23 +148,20 @@ static void log_now(trainer *t) {
     t->logged_steps = 0;
 }
 
-static bool is_due(const char *strategy, int64_t every, int64_t step, bool end_of_epoch) {
-    if (strcmp(strategy, "epoch") == 0) return end_of_epoch;
-    return strcmp(strategy, "steps") == 0 && every > 0 && step % every == 0;
-}
-
 cloze_status trainer_after_step(trainer *t, bool end_of_epoch, cloze_error *err) {
     const options *o = t->o;
     int64_t step = t->state.global_step;
     bool last = step >= t->state.max_steps, interrupted = false;
     if (step % o->logging_steps == 0 || (step == 1 && o->logging_first_step)) log_now(t);
-    if (t->data->dev && (is_due(o->evaluation_strategy, o->eval_steps, step, end_of_epoch) ||
-                         (last && o->load_best_model_at_end))) {
+    if (t->data->dev &&
+        (schedule_is_due(o->evaluation_strategy, o->eval_steps, step, end_of_epoch) ||
+         (last && o->load_best_model_at_end))) {
         cloze_status status = evaluate_now(t, err);
         interrupted = status == CLOZE_ERR_INTERRUPTED;
         if (!interrupted) CLOZE_TRY(status);
     }
-    if (is_due(o->save_strategy, o->save_steps, step, end_of_epoch)) CLOZE_TRY(save(t, err));
+    if (schedule_is_due(o->save_strategy, o->save_steps, step, end_of_epoch))
+        CLOZE_TRY(save(t, err));
     if (interrupted || (!last && log_interrupted(t->callbacks))) {
         CLOZE_TRY(save(t, err));
         CLOZE_FAIL(err, INTERRUPTED, "interrupted at step %lld; %s/checkpoint-%lld was written",

@@ -72,11 +72,15 @@ static bool check_shapes(tape *t, const var *x, const param *w, const param *bia
     return false;
 }
 
-static var *linear(tape *t, var *x, param *w, param *bias, activation act, cloze_dtype out_dtype) {
+/* exact: the product in f32 in both precisions. */
+static var *linear(tape *t, var *x, param *w, param *bias, activation act, cloze_dtype out_dtype,
+                   bool exact) {
     if (!tape_use(t, x, "op_linear") || !check_shapes(t, x, w, bias)) return NULL;
     tensor operand, b = {0}, pre = {0};
-    tape_buffer *operand_buffer, *pre_buffer = NULL;
-    if (!tape_operand(t, x, &operand, &operand_buffer)) return NULL;
+    tape_buffer *operand_buffer = x->t_buffer, *pre_buffer = NULL;
+    operand = x->t;
+    bool as_it_is = exact && x->t.dtype == DTYPE_F32;
+    if (!as_it_is && !tape_operand(t, x, &operand, &operand_buffer)) return NULL;
     if (bias && !tape_param_f32(t, bias, &b)) return NULL;
     bool dw = param_needs_grad(t, w), db = param_needs_grad(t, bias);
     bool needs = dw || db || var_needs_grad(x);
@@ -105,9 +109,13 @@ static var *linear(tape *t, var *x, param *w, param *bias, activation act, cloze
 }
 
 var *op_linear(tape *t, var *x, param *w, param *bias, activation act) {
-    return linear(t, x, w, bias, act, t->compute);
+    return linear(t, x, w, bias, act, t->compute, false);
 }
 
 var *op_linear_logits(tape *t, var *x, param *w, param *bias) {
-    return linear(t, x, w, bias, ACT_NONE, DTYPE_F32);
+    return linear(t, x, w, bias, ACT_NONE, DTYPE_F32, false);
+}
+
+var *op_linear_exact(tape *t, var *x, param *w, param *bias) {
+    return linear(t, x, w, bias, ACT_NONE, DTYPE_F32, true);
 }

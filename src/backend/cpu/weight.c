@@ -93,7 +93,7 @@ static cloze_status pack_make(backend_device *dev, weight *w, pack_kind kind, we
 cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtype, bool round_bf16,
                                 tensor *out, cloze_error *err) {
     *out = w->t;
-    if (w->t.dtype == dtype && !round_bf16) return CLOZE_OK;
+    if (w->t.dtype == dtype && (!round_bf16 || dtype == DTYPE_BF16)) return CLOZE_OK;
     pack_kind kind = dtype == DTYPE_BF16 ? PACK_BF16 : round_bf16 ? PACK_F32_ROUNDED : PACK_F32;
     if (kind == PACK_F32_ROUNDED && w->t.dtype == DTYPE_BF16)
         kind = PACK_F32; /* they are round already */
