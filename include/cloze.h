@@ -8,8 +8,8 @@
  *   - Strings are UTF-8 and NUL-terminated unless a length is given.
  *   - Every function that can fail returns cloze_status and takes `cloze_error *err`, which may be
  *     NULL; *err is written only on failure.
- *   - `_create`/`_open` give a handle that the caller ends with `_destroy`/`_close`; both accept NULL.
- *     A `char **` result is a heap string that the caller ends with cloze_free().
+ *   - `_create`/`_open` give a handle that the caller ends with `_destroy`/`_close`; both accept
+ * NULL. A `char **` result is a heap string that the caller ends with cloze_free().
  */
 #ifndef CLOZE_H
 #define CLOZE_H
@@ -29,15 +29,15 @@ extern "C" {
 #endif
 
 /* code name, process exit code, what it means. The numbers are the program's exit codes. */
-#define CLOZE_STATUS_LIST(X)                                                                      \
-    X(OK, 0, "done")                                                                              \
-    X(ERR_INTERNAL, 1, "internal error")                                                          \
-    X(ERR_USAGE, 2, "the command line is wrong")                                                  \
-    X(ERR_DATA, 3, "the data is wrong or missing")                                                \
-    X(ERR_MODEL, 4, "the model, checkpoint or saved template is wrong or missing")                \
-    X(ERR_MEMORY, 5, "out of memory")                                                             \
-    X(ERR_IO, 6, "the disk, directory or network failed or is busy")                              \
-    X(ERR_NONFINITE, 7, "the loss became non-finite")                                             \
+#define CLOZE_STATUS_LIST(X)                                                                       \
+    X(OK, 0, "done")                                                                               \
+    X(ERR_INTERNAL, 1, "internal error")                                                           \
+    X(ERR_USAGE, 2, "the command line is wrong")                                                   \
+    X(ERR_DATA, 3, "the data is wrong or missing")                                                 \
+    X(ERR_MODEL, 4, "the model, checkpoint or saved template is wrong or missing")                 \
+    X(ERR_MEMORY, 5, "out of memory")                                                              \
+    X(ERR_IO, 6, "the disk, directory or network failed or is busy")                               \
+    X(ERR_NONFINITE, 7, "the loss became non-finite")                                              \
     X(ERR_INTERRUPTED, 130, "interrupted")
 
 typedef enum cloze_status {
@@ -62,15 +62,15 @@ typedef enum cloze_log_level { CLOZE_LOG_DEBUG, CLOZE_LOG_INFO, CLOZE_LOG_WARN }
 
 /* State of a long step, for a progress bar. Pointers live only during the callback. */
 typedef struct cloze_progress {
-    const char *task;  /* "train", "eval", "predict", "pretrain", ... */
-    int64_t done;      /* units finished */
-    int64_t total;     /* units in all; 0 when it is not known */
-    const char *unit;  /* "step", "example", "line", ... */
-    double seconds;    /* since the task began */
-    double loss;       /* NAN when there is none */
-    double rate;       /* learning rate; NAN when there is none */
+    const char *task;          /* "train", "eval", "predict", "pretrain", ... */
+    int64_t done;              /* units finished */
+    int64_t total;             /* units in all; 0 when it is not known */
+    const char *unit;          /* "step", "example", "line", ... */
+    double seconds;            /* since the task began */
+    double loss;               /* NAN when there is none */
+    double rate;               /* learning rate; NAN when there is none */
     double samples_per_second; /* NAN when not known */
-    int finished;      /* 1 in the last report of a task */
+    int finished;              /* 1 in the last report of a task */
 } cloze_progress;
 
 /*
@@ -91,7 +91,8 @@ typedef struct cloze_callbacks {
  * --help` list them. They are checked before any work starts (CLOZE_ERR_USAGE).
  *
  * *result (may be NULL when not wanted) receives a JSON document as a heap string for cloze_free();
- * untouched on failure. Calls may run in several threads at once when their output directories differ.
+ * untouched on failure. Calls may run in several threads at once when their output directories
+ * differ.
  */
 typedef struct cloze_args {
     int count;
@@ -99,31 +100,41 @@ typedef struct cloze_args {
 } cloze_args;
 
 /* Trains, and evaluates and predicts when asked to. Result: all_results.json. */
-CLOZE_API cloze_status cloze_train(cloze_args args, const cloze_callbacks *callbacks, char **result, cloze_error *err);
+CLOZE_API cloze_status cloze_train(cloze_args args, const cloze_callbacks *callbacks, char **result,
+                                   cloze_error *err);
 /* Metrics of a trained run on a labelled file. */
-CLOZE_API cloze_status cloze_eval(cloze_args args, const cloze_callbacks *callbacks, char **result, cloze_error *err);
+CLOZE_API cloze_status cloze_eval(cloze_args args, const cloze_callbacks *callbacks, char **result,
+                                  cloze_error *err);
 /* Masked-LM pre-training on raw text. Result: pretrain_results.json. */
-CLOZE_API cloze_status cloze_pretrain(cloze_args args, const cloze_callbacks *callbacks, char **result, cloze_error *err);
+CLOZE_API cloze_status cloze_pretrain(cloze_args args, const cloze_callbacks *callbacks,
+                                      char **result, cloze_error *err);
 
-/* Receives the output of the streaming commands piece by piece, in order; each piece is whole lines. A non-zero return
- * ends the call with CLOZE_ERR_IO. */
+/* Receives the output of the streaming commands piece by piece, in order; each piece is whole
+ * lines. A non-zero return ends the call with CLOZE_ERR_IO. */
 typedef int (*cloze_write)(void *user, const char *text, size_t n);
 
-/* Labels every line of --input (constant memory, input order) or writes the tokens of every line. */
-CLOZE_API cloze_status cloze_predict(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
-CLOZE_API cloze_status cloze_tokenize(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
+/* Labels every line of --input (constant memory, input order) or writes the tokens of every line.
+ */
+CLOZE_API cloze_status cloze_predict(cloze_args args, const cloze_callbacks *callbacks,
+                                     cloze_write write, void *write_user, cloze_error *err);
+CLOZE_API cloze_status cloze_tokenize(cloze_args args, const cloze_callbacks *callbacks,
+                                      cloze_write write, void *write_user, cloze_error *err);
 /* Fills the masks of --text, or of every line of standard input; describes a model, a prompt. */
-CLOZE_API cloze_status cloze_fill(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
-CLOZE_API cloze_status cloze_inspect(cloze_args args, const cloze_callbacks *callbacks, cloze_write write, void *write_user, cloze_error *err);
+CLOZE_API cloze_status cloze_fill(cloze_args args, const cloze_callbacks *callbacks,
+                                  cloze_write write, void *write_user, cloze_error *err);
+CLOZE_API cloze_status cloze_inspect(cloze_args args, const cloze_callbacks *callbacks,
+                                     cloze_write write, void *write_user, cloze_error *err);
 
-/* The flags of a command with defaults and help, as text for cloze_free(); ERR_USAGE for a command that there is not. */
+/* The flags of a command with defaults and help, as text for cloze_free(); ERR_USAGE for a command
+ * that there is not. */
 CLOZE_API cloze_status cloze_help(const char *command, char **text, cloze_error *err);
-/* True when the flags of a command are well-formed and ask for --json / --disable_tqdm; for front ends. */
+/* True when the flags of a command are well-formed and ask for --json / --disable_tqdm; for front
+ * ends. */
 CLOZE_API int cloze_args_flag(cloze_args args, const char *name);
 
 /*
- * A predictor: a trained run, opened once and used from any number of threads at a time. Each call borrows a session of
- * its own from the predictor.
+ * A predictor: a trained run, opened once and used from any number of threads at a time. Each call
+ * borrows a session of its own from the predictor.
  */
 typedef struct cloze_predictor cloze_predictor;
 typedef struct cloze_predictor_options {
@@ -132,13 +143,16 @@ typedef struct cloze_predictor_options {
 } cloze_predictor_options;
 
 /* options may be NULL. */
-CLOZE_API cloze_status cloze_predictor_open(const char *run_dir, const cloze_predictor_options *options, cloze_predictor **out, cloze_error *err);
+CLOZE_API cloze_status cloze_predictor_open(const char *run_dir,
+                                            const cloze_predictor_options *options,
+                                            cloze_predictor **out, cloze_error *err);
 CLOZE_API void cloze_predictor_close(cloze_predictor *predictor);
 CLOZE_API int32_t cloze_predictor_label_count(const cloze_predictor *predictor);
 /* Borrowed, lives as long as the predictor; NULL when out of range. */
 CLOZE_API const char *cloze_predictor_label(const cloze_predictor *predictor, int32_t i);
 /* probabilities (n, label count) of n texts; texts_b NULL, or the second text of each pair. */
-CLOZE_API cloze_status cloze_predictor_run(cloze_predictor *predictor, const char *const *texts, const char *const *texts_b, size_t n,
+CLOZE_API cloze_status cloze_predictor_run(cloze_predictor *predictor, const char *const *texts,
+                                           const char *const *texts_b, size_t n,
                                            float *probabilities, cloze_error *err);
 
 #ifdef __cplusplus

@@ -20,7 +20,8 @@ typedef struct progress {
     cloze_progress state; /* done, loss, rate may be set before progress_update */
     double started, last;
 } progress;
-void progress_begin(progress *p, const cloze_callbacks *cb, const char *task, const char *unit, int64_t total);
+void progress_begin(progress *p, const cloze_callbacks *cb, const char *task, const char *unit,
+                    int64_t total);
 void progress_update(progress *p, int64_t done);
 void progress_end(progress *p);
 

@@ -119,8 +119,13 @@ static void wrong_values_name_source_and_key(void **unused) {
         {"\"classifier_dropout\": -0.5", "classifier_dropout"},
         {"\"initializer_range\": -0.02", "initializer_range"},
         {"\"use_task_id\": 1", "\"use_task_id\""},
+        {"\"position_embedding_type\": \"relative_key\"", "position_embedding_type"},
+        {"\"is_decoder\": true", "is_decoder"},
         {"\"hidden_act\": \"mish\"", "hidden_act \"mish\""},
         {"\"hidden_act\": 3", "\"hidden_act\""},
+        {"\"position_embedding_type\": \"relative_key\"", "position_embedding_type"},
+        {"\"position_embedding_type\": 1", "\"position_embedding_type\""},
+        {"\"is_decoder\": true", "is_decoder"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         char text[200];

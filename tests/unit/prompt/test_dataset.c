@@ -91,8 +91,8 @@ static void test_formats(void **state) {
         const good_case *c = &GOOD_FILES[i];
         dataset data;
         cloze_error err = {0};
-        dataset_options opts = {DATASET_AUTO, c->labelling, c->text_column, c->text_b_column,
-                                c->label_column};
+        dataset_options opts = {.labelling = c->labelling, .text_column = c->text_column,
+                                .text_b_column = c->text_b_column, .label_column = c->label_column};
         buf got;
         buf_init(&got, 1 << 16);
         CHECK_OK(dataset_parse(c->text, strlen(c->text), c->name, &opts, NULL, &data, &err), err);
@@ -189,7 +189,8 @@ static void test_bad_files(void **state) {
         const bad_case *c = &BAD_FILES[i];
         dataset data;
         cloze_error err = {0};
-        dataset_options opts = {DATASET_AUTO, c->labelling, c->text_column, NULL, c->label_column};
+        dataset_options opts = {
+            .labelling = c->labelling, .text_column = c->text_column, .label_column = c->label_column};
         cloze_status status = dataset_parse(c->text, c->n, c->name, &opts, NULL, &data, &err);
         CHECK_ERROR(status, err, CLOZE_ERR_DATA, c->piece);
         assert_int_equal(data.n, 0);
