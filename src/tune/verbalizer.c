@@ -166,7 +166,7 @@ static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g,
         width++;
     }
     var *by_sequence = op_reshape(t, scores, view->n_seqs, g->n_masks * width); /* (B,k*width) */
-    return op_linear_exact(t, by_sequence, &g->mix, NULL);                     /* (B,C) */
+    return op_linear_exact(t, by_sequence, &g->mix, NULL);                      /* (B,C) */
 }
 
 /* ---- both ---- */

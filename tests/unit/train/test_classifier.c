@@ -251,6 +251,26 @@ static void fields_and_lengths_come_back(void **unused) {
     label_set_deinit(&labels);
 }
 
+/* Saving over a run of another method leaves nothing of it. */
+static void nothing_of_an_older_run_remains(void **unused) {
+    classifier *soft = create_method(&METHODS[0]), *fine = create_method(&METHODS[5]);
+    MUST(classifier_save(soft, at("run"), err));
+    MUST(classifier_save(fine, at("run"), err));
+    assert_false(file_exists(at("run/prompt.safetensors")));
+    assert_false(file_exists(at("run/template_config.json")));
+    classifier *opened = open_ok(at("run"));
+    assert_int_equal(classifier_get_method(opened), METHOD_FINETUNE);
+    classifier_destroy(opened);
+    /* and one that cannot be finished does not open as the older run */
+    MUST(dir_create(at("run/vocab.txt.dir"), err));
+    assert_int_equal(remove(at("run/vocab.txt")), 0);
+    assert_int_equal(rename(at("run/vocab.txt.dir"), at("run/vocab.txt")), 0);
+    MUST_FAIL(CLOZE_ERR_IO, "vocab.txt", classifier_save(soft, at("run"), err));
+    assert_false(classifier_is_run_dir(at("run")));
+    classifier_destroy(soft);
+    classifier_destroy(fine);
+}
+
 /* ---- damaged run directories ---- */
 
 static void save_method(size_t method, const char *dir) {
@@ -581,6 +601,7 @@ int main(void) {
         MODEL_TEST(each_method_trains_its_parameters),
         MODEL_TEST(saved_classifiers_give_the_same_logits),
         MODEL_TEST(fields_and_lengths_come_back),
+        MODEL_TEST(nothing_of_an_older_run_remains),
         MODEL_TEST(missing_files_are_named),
         MODEL_TEST(damaged_files_are_named),
         MODEL_TEST(mixed_up_runs_are_told),

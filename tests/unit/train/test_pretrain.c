@@ -177,6 +177,48 @@ static void accumulation_and_evaluation(void **unused) {
     json_destroy(state);
 }
 
+/* The loss of a step is the mean over its masked tokens, however they are cut into batches. */
+static void accumulation_equals_a_larger_batch(void **unused) {
+    double first[2];
+    for (int i = 0; i < 2; i++) {
+        json_destroy(pretrain_ok(
+            ARGS("--train_file", at("text.txt"), "--output_dir", at("out"), TINY, VOCABULARY,
+                 "--max_steps", "1", "--logging_steps", "1", "--hidden_dropout_prob", "0",
+                 "--attention_probs_dropout_prob", "0", "--eval_lines", "0", "--tokens_per_batch",
+                 i ? "64" : "100000", "--gradient_accumulation_steps", i ? "1000" : "1")));
+        cJSON *state = NULL;
+        MUST(json_parse_file(at("out/trainer_state.json"), 1 << 20, CLOZE_ERR_DATA, &state, err));
+        first[i] =
+            number_of(cJSON_GetArrayItem(cJSON_GetObjectItem(state, "log_history"), 0), "loss");
+        json_destroy(state);
+    }
+    assert_near("loss", first[1], first[0], 1e-5);
+}
+
+static void a_models_shape_is_its_own(void **unused) {
+    static const char *const FLAGS[][2] = {
+        {"--vocab_size", "300"}, {"--hidden_size", "32"},       {"--num_hidden_layers", "2"},
+        {"--vocab_file", "x"},   {"--intermediate_size", "64"}, {"--num_attention_heads", "4"}};
+    for (size_t i = 0; i < COUNT(FLAGS); i++)
+        MUST_FAIL(CLOZE_ERR_USAGE, FLAGS[i][0],
+                  pretrain(ARGS("--train_file", at("text.txt"), "--output_dir", at("out"),
+                                "--model_name_or_path", at("nowhere"), FLAGS[i][0], FLAGS[i][1]),
+                           NULL, NULL, err));
+}
+
+static void checkpoints_are_scheduled_and_pruned(void **unused) {
+    char **names;
+    size_t n;
+    json_destroy(pretrain_ok(ARGS("--train_file", at("text.txt"), "--output_dir", at("out"), TINY,
+                                  VOCABULARY, "--max_steps", "9", "--save_steps", "2",
+                                  "--save_total_limit", "2")));
+    MUST(dir_list(at("out"), &names, &n, err));
+    assert_string_equal(names[0], "checkpoint-6");
+    assert_string_equal(names[1], "checkpoint-8");
+    assert_int_not_equal(strncmp(names[2], "checkpoint-", 11), 0);
+    dir_list_free(names, n);
+}
+
 /* ---- failures ---- */
 
 static int stop_after(void *user) {
@@ -257,10 +299,17 @@ static void want_of_memory_is_survived(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEXT_TEST(a_model_is_learnt_and_opens),      TEXT_TEST(the_seed_decides_everything),
-        TEXT_TEST(weights_are_stored_as_asked),      TEXT_TEST(a_given_vocabulary_is_used),
-        TEXT_TEST(training_goes_on_from_a_model),    TEXT_TEST(accumulation_and_evaluation),
-        TEXT_TEST(interruption_leaves_a_checkpoint), TEXT_TEST(wrong_settings_are_refused),
+        TEXT_TEST(a_model_is_learnt_and_opens),
+        TEXT_TEST(the_seed_decides_everything),
+        TEXT_TEST(weights_are_stored_as_asked),
+        TEXT_TEST(a_given_vocabulary_is_used),
+        TEXT_TEST(training_goes_on_from_a_model),
+        TEXT_TEST(accumulation_and_evaluation),
+        TEXT_TEST(accumulation_equals_a_larger_batch),
+        TEXT_TEST(a_models_shape_is_its_own),
+        TEXT_TEST(checkpoints_are_scheduled_and_pruned),
+        TEXT_TEST(interruption_leaves_a_checkpoint),
+        TEXT_TEST(wrong_settings_are_refused),
         TEXT_TEST(want_of_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,8 @@ static void what_does_not_belong_together_is_told(void **unused) {
                 "no-such-model");
     train_fails(ARGS(TRAIN, "--do_train", "--max_seq_length", "25"), CLOZE_ERR_USAGE,
                 "24 positions");
+    train_fails(ARGS(TRAIN, "--do_train", "--output_dir", at("data/../model/")), CLOZE_ERR_USAGE,
+                "would be overwritten");
     train_fails(ARGS(TRAIN, "--do_eval"), CLOZE_ERR_USAGE, "--resume_from_checkpoint");
     train_fails(ARGS(AGAIN, "--do_eval", "--resume_from_checkpoint", at("model")), CLOZE_ERR_MODEL,
                 "no trained classifier");

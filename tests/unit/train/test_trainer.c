@@ -556,9 +556,10 @@ static void old_checkpoints_are_pruned(void **unused) {
                           "--save_steps", "2", "--eval_steps", "2", a[0], a[1], a[2], a[3]));
         MUST(dir_create(at("out/checkpoint-1.tmp"), err)); /* of a run that was killed */
         MUST(dir_create(at("out/checkpoint-x"), err));     /* somebody's own */
+        MUST(dir_create(at("out/checkpoint-90"), err));    /* of an earlier, longer run */
         MUST(toy_train(&r, err));
         char left[100];
-        snprintf(left, sizeof left, "1.tmp %s x", cases[i].left);
+        snprintf(left, sizeof left, "1.tmp %s 90 x", cases[i].left);
         assert_string_equal(list_dir(at("out"), "checkpoint-"), left);
         toy_close(&r);
     }
