@@ -400,8 +400,9 @@ static cloze_status recognise(record_reader *r, cloze_error *err) {
         return CLOZE_OK;
     else if (is_header(line, n, ','))
         r->format = DATASET_CSV;
-    else if (r->options.labelling != DATASET_LABELS_NONE && is_header(line, n, '\t'))
-        r->format = DATASET_TABLE;
+    else if ((r->options.labelling != DATASET_LABELS_NONE || r->options.usual_text_column) &&
+             is_header(line, n, '\t'))
+        r->format = DATASET_TABLE; /* without labels a tab is text, unless the run knows fields */
     else if (named)
         r->format = memchr(line, '\t', n) ? DATASET_TABLE : DATASET_CSV;
     return CLOZE_OK;
