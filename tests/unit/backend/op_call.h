@@ -347,13 +347,6 @@ static inline double op_allowed(const op_operand *o, double want, double largest
     return allowed;
 }
 
-/* A sum of n normal numbers wanders as far as sqrt(n), and rounds by that; what is left may be 0.
- */
-static inline void op_sums(op_operand *o, int64_t n) {
-    o->terms = (double)n + 1.0;
-    o->floor = sqrt(o->terms);
-}
-
 typedef struct op_difference {
     double error; /* the largest, in units of what is allowed; INFINITY for a NaN on one side */
     int64_t row, col;

@@ -23,7 +23,7 @@ static inline void build_embedding_forward(op_call *c) {
         op_dense(c, tables[i], OP_IN, dtype, VOCABULARY, c->cols, FILL_NORMAL);
         op_indices(c, ids[i], c->rows, c->variant == 3 ? 1 : VOCABULARY);
     }
-    op_rows(c, "out", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL)->floor = 1.0;
+    op_rows(c, "out", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL);
 }
 
 static inline cloze_status invoke_embedding_forward(op_call *c, const backend *b,
@@ -37,7 +37,8 @@ static inline cloze_status invoke_embedding_forward(op_call *c, const backend *b
 static inline void build_embedding_backward(op_call *c) {
     op_rows(c, "dout", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
     op_indices(c, "ids", c->rows, c->variant == 3 ? 1 : VOCABULARY);
-    op_sums(op_dense(c, "dtable", OP_INOUT, c->stat, VOCABULARY, c->cols, FILL_NORMAL), c->rows);
+    op_dense(c, "dtable", OP_INOUT, c->stat, VOCABULARY, c->cols, FILL_NORMAL)->terms =
+        (double)c->rows;
 }
 
 static inline cloze_status invoke_embedding_backward(op_call *c, const backend *b,
@@ -58,6 +59,12 @@ static inline cloze_dtype linear_weight_dtype(const op_call *c) {
     return c->variant == 4 ? DTYPE_BF16 : c->variant == 5 ? DTYPE_F16 : DTYPE_F32;
 }
 
+/* A sum of products of normal numbers wanders as far as sqrt(terms), and rounds by that. */
+static inline void product_tolerance(op_operand *o, int64_t terms) {
+    o->terms = (double)terms;
+    o->floor = sqrt((double)terms);
+}
+
 static inline void build_linear_forward(op_call *c) {
     int64_t n_out = linear_outputs(c); /* M */
     c->act = c->exact ? ACT_NONE : activations[c->variant];
@@ -65,9 +72,9 @@ static inline void build_linear_forward(op_call *c) {
     op_dense(c, "w", OP_IN, linear_weight_dtype(c), n_out, c->cols, FILL_NORMAL);
     if (c->variant != 3) op_dense(c, "bias", OP_IN, c->stat, 1, n_out, FILL_NORMAL);
     if (c->variant % 2 == 1)
-        op_sums(op_rows(c, "pre", OP_OUT, c->aux, c->rows, n_out, FILL_NORMAL), c->cols);
+        product_tolerance(op_rows(c, "pre", OP_OUT, c->aux, c->rows, n_out, FILL_NORMAL), c->cols);
     op_operand *y = op_rows(c, "y", OP_OUT, c->out, c->rows, n_out, FILL_NORMAL);
-    op_sums(y, c->cols);
+    product_tolerance(y, c->cols);
     y->bf16_inside =
         c->variant % 2 == 1 && c->aux == DTYPE_BF16; /* it may be act of pre as stored */
 }
@@ -86,7 +93,7 @@ static inline void build_linear_backward_input(op_call *c) {
     op_dense(c, "w", OP_IN, linear_weight_dtype(c), n_out, c->cols, FILL_NORMAL);
     op_operand *dx =
         op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
-    op_sums(dx, n_out);
+    product_tolerance(dx, n_out);
 }
 
 static inline cloze_status invoke_linear_backward_input(op_call *c, const backend *b,
@@ -103,10 +110,12 @@ static inline void build_linear_backward_weight(op_call *c) {
     op_rows(c, "dy", OP_IN_TAIL, c->in, c->rows, n_out, FILL_NORMAL);
     op_rows(c, "x", OP_IN_TAIL, c->aux, c->rows, c->cols, FILL_NORMAL);
     if (c->variant != 4 || c->exact) {
-        op_sums(op_dense(c, "dw", OP_INOUT, c->stat, n_out, c->cols, FILL_NORMAL), c->rows);
+        product_tolerance(op_dense(c, "dw", OP_INOUT, c->stat, n_out, c->cols, FILL_NORMAL),
+                          c->rows + 1);
     }
     if (c->variant != 5) {
-        op_sums(op_dense(c, "dbias", OP_INOUT, c->stat, 1, n_out, FILL_NORMAL), c->rows);
+        product_tolerance(op_dense(c, "dbias", OP_INOUT, c->stat, 1, n_out, FILL_NORMAL),
+                          c->rows + 1);
     }
 }
 
@@ -228,9 +237,9 @@ static inline void build_layer_norm_backward(op_call *c) {
         norm_tolerance(c, op_rows(c, "dresidual", role, c->aux, c->rows, c->cols, FILL_NORMAL));
     }
     if (c->variant == 1 && !c->exact) return;
-    op_sums(op_dense(c, "dgamma", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL), c->rows);
+    op_dense(c, "dgamma", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL)->terms = (double)c->rows;
     if (c->variant != 3)
-        op_sums(op_dense(c, "dbeta", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL), c->rows);
+        op_dense(c, "dbeta", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL)->terms = (double)c->rows;
 }
 
 static inline cloze_status invoke_layer_norm_backward(op_call *c, const backend *b,
@@ -262,7 +271,7 @@ static inline void build_rms_norm_backward(op_call *c) {
     norm_tolerance(
         c, op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL));
     if (c->variant == 1) return;
-    op_sums(op_dense(c, "dgamma", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL), c->rows);
+    op_dense(c, "dgamma", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL)->terms = (double)c->rows;
 }
 
 static inline cloze_status invoke_rms_norm_backward(op_call *c, const backend *b,
@@ -340,7 +349,6 @@ static inline void build_attention_inputs(op_call *c) {
  */
 static inline void attention_tolerance(op_call *c, op_operand *o, double terms) {
     o->terms = terms;
-    o->floor = 1.0;
     o->slack = 2.0;
     o->bf16_inside = c->in == DTYPE_BF16;
 }
@@ -389,6 +397,7 @@ static inline void build_attention_backward(op_call *c) {
         /* dp - sum(p dp) cancels: where few keys are seen, the gradient is far smaller than its
          * terms. */
         grad->slack = 8.0;
+        grad->floor = 1.0;
     }
 }
 
@@ -445,7 +454,6 @@ static inline void build_lstm_weight(op_call *c, int64_t dim) {
 /* Errors of a step feed the next one, up to 70 of them. */
 static inline void lstm_tolerance(op_call *c, op_operand *o) {
     o->terms = 4.0 * (double)lstm_width(c);
-    o->floor = 1.0;
     o->slack = 8.0;
     /* h, cell and gates are kept in their tensors' dtypes or in f32 between steps, as a backend
      * likes. */

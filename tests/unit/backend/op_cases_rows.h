@@ -65,7 +65,7 @@ static inline cloze_status invoke_mul(op_call *c, const backend *b, backend_devi
 
 static inline void build_sum_rows(op_call *c) {
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
-    op_sums(op_dense(c, "dst", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL), c->rows);
+    op_dense(c, "dst", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL)->terms = (double)c->rows;
 }
 
 static inline cloze_status invoke_sum_rows(op_call *c, const backend *b, backend_device *dev,
@@ -104,10 +104,10 @@ static inline void build_scatter_add_rows(op_call *c) {
     op_indices(c, "rows", c->rows, c->variant == 1 ? 1 : SOURCE_ROWS);
     op_rows(c, "dy", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
     op_operand *dx = op_rows(c, "dx", OP_INOUT, c->out, SOURCE_ROWS, c->cols, FILL_NORMAL);
-    op_sums(dx, c->rows);
+    dx->terms = (double)c->rows;
     /* A bf16 destination may round after each of the additions to a row. */
     dx->bf16_inside = c->out == DTYPE_BF16;
-    if (dx->bf16_inside) dx->slack = BF16_ULP / F32_EPSILON / 4.0;
+    if (dx->bf16_inside) dx->slack = BF16_ULP / F32_EPSILON / 16.0;
 }
 
 static inline cloze_status invoke_scatter_add_rows(op_call *c, const backend *b,
@@ -125,9 +125,7 @@ static inline int32_t pool_sequences(op_call *c) {
 static inline void build_mean_pool_forward(op_call *c) {
     int32_t n_seqs = pool_sequences(c);
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
-    op_operand *y = op_rows(c, "y", OP_OUT, c->out, n_seqs, c->cols, FILL_NORMAL);
-    y->terms = (double)c->rows;
-    y->floor = 1.0;
+    op_rows(c, "y", OP_OUT, c->out, n_seqs, c->cols, FILL_NORMAL)->terms = (double)c->rows;
 }
 
 static inline cloze_status invoke_mean_pool_forward(op_call *c, const backend *b,
@@ -167,7 +165,7 @@ static inline void build_log_softmax_backward(op_call *c) {
     op_operand *dx =
         op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
     dx->terms = (double)c->cols;
-    dx->floor = sqrt(dx->terms); /* the sum of dy */
+    dx->floor = 1.0;
 }
 
 static inline cloze_status invoke_log_softmax_backward(op_call *c, const backend *b,
@@ -397,11 +395,8 @@ static inline void adamw_edges(op_operand *const operands[4], int64_t n, bool fi
     for (int64_t i = 0; i < n; i++) {
         if (i % 2 == 1) ref_set(&w, 0, i, 0.0);
         if (i % 5 == 0) ref_set(&grad, 0, i, 0.0);
-        /* Of one sign, lest they cancel: a small v makes the update a large multiple of what is
-         * left. */
-        if (ref_get(&m, 0, i) * ref_get(&grad, 0, i) < 0.0) ref_set(&m, 0, i, -ref_get(&m, 0, i));
         double second = ref_get(&m, 0, i) * ref_get(&m, 0, i);
-        ref_set(&v, 0, i, first_step ? 0.0 : second * (i % 6 == 1 ? 1e-9 : 0.1));
+        ref_set(&v, 0, i, first_step ? 0.0 : 0.1 * second);
         if (first_step) ref_set(&m, 0, i, 0.0);
     }
 }
@@ -417,10 +412,10 @@ static inline void build_adamw(op_call *c) {
     if (c->variant == 2) c->adamw.weight_decay = 0.0f;
     op_operand *operands[] = {op_dense(c, "grad", OP_IN, DTYPE_F32, 1, n, FILL_WIDE),
                               op_dense(c, "w", OP_INOUT, DTYPE_F32, 1, n, FILL_NORMAL),
-                              op_dense(c, "m", OP_INOUT, DTYPE_F32, 1, n, FILL_NORMAL),
+                              op_dense(c, "m", OP_INOUT, DTYPE_F32, 1, n, FILL_WIDE),
                               op_dense(c, "v", OP_INOUT, DTYPE_F32, 1, n, FILL_WIDE)};
     operands[1]->floor = 0.01;
-    operands[2]->floor = 1e-3;
+    operands[2]->floor = 1.0;
     operands[3]->floor = 1e-12;
     adamw_edges(operands, n, c->variant == 0);
 }
