@@ -103,7 +103,8 @@ typedef struct backend {
     cloze_status (*zero)(backend_device *dev, void *dst, size_t bytes, cloze_error *err);
     cloze_status (*sync)(backend_device *dev, cloze_error *err);
     void (*weight_drop_packs)(backend_device *dev, weight *w);
-#define KERNEL(name, ...) cloze_status (*name)(backend_device * dev, __VA_ARGS__, cloze_error * err);
+#define KERNEL(name, parameters, ...)                                                              \
+    cloze_status (*name)(backend_device * dev, OPS_PLAIN parameters, cloze_error * err);
 #include "backend/ops.def"
 #undef KERNEL
 } backend;

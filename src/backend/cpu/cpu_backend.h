@@ -14,8 +14,8 @@ cloze_status cpu_zero(backend_device *dev, void *dst, size_t bytes, cloze_error 
 cloze_status cpu_sync(backend_device *dev, cloze_error *err);
 void cpu_weight_drop_packs(backend_device *dev, weight *w);
 
-#define KERNEL(name, ...)                                                                          \
-    cloze_status cpu_##name(backend_device *dev, __VA_ARGS__, cloze_error *err);
+#define KERNEL(name, parameters, ...)                                                              \
+    cloze_status cpu_##name(backend_device *dev, OPS_PLAIN parameters, cloze_error *err);
 #include "backend/ops.def"
 #undef KERNEL
 

@@ -1,7 +1,6 @@
 /*
  * What the rest of the CPU backend sees of kernels/: one table of functions for each instruction
- * set, with the slots of the device interface. Slots that kernels/ does not fill (the matrix
- * products, which are oneDNN's) stay NULL; dispatch.c knows which.
+ * set, with the slots of the device interface but for the matrix products, which are oneDNN's.
  */
 #ifndef CLOZE_BACKEND_CPU_KERNELS_H
 #define CLOZE_BACKEND_CPU_KERNELS_H
@@ -10,8 +9,9 @@
 #include "base/cpu.h"
 
 typedef struct cpu_kernels {
-#define KERNEL(name, ...)                                                                          \
-    cloze_status (*name)(backend_device * dev, __VA_ARGS__, cloze_error * err);
+#define KERNEL(name, parameters, ...)                                                              \
+    cloze_status (*name)(backend_device * dev, OPS_PLAIN parameters, cloze_error * err);
+#define PRODUCT(...)
 #include "backend/ops.def"
 #undef KERNEL
 } cpu_kernels;

@@ -17,8 +17,8 @@ struct backend_device {
     size_t scratch_count;
 };
 
-#define KERNEL(name, ...)                                                                          \
-    cloze_status ref_##name(backend_device *dev, __VA_ARGS__, cloze_error *err);
+#define KERNEL(name, parameters, ...)                                                              \
+    cloze_status ref_##name(backend_device *dev, OPS_PLAIN parameters, cloze_error *err);
 #include "backend/ops.def"
 #undef KERNEL
 

@@ -23,8 +23,9 @@
 #define KFN(name) KERNEL_JOIN(name, KERNEL_ISA)
 
 /* KFN(name) of every slot; a file defines some of them. */
-#define KERNEL(name, ...)                                                                          \
-    cloze_status KFN(name)(backend_device * dev, __VA_ARGS__, cloze_error * err);
+#define KERNEL(name, parameters, ...)                                                              \
+    cloze_status KFN(name)(backend_device * dev, OPS_PLAIN parameters, cloze_error * err);
+#define PRODUCT(...)
 #include "backend/ops.def"
 #undef KERNEL
 
