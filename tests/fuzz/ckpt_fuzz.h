@@ -2,6 +2,7 @@
 #ifndef CLOZE_TESTS_CKPT_FUZZ_H
 #define CLOZE_TESTS_CKPT_FUZZ_H
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* covers: src/base/json.c */
 /* json_parse on any bytes; what it accepts must print and parse again to the same text. */
 #include <stdlib.h>
 #include <string.h>

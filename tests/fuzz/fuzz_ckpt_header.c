@@ -1,3 +1,4 @@
+/* covers: src/ckpt/safetensors.c */
 /* The input is a safetensors header; its length and 64 bytes of data are put around it. */
 #include "ckpt_fuzz.h"
 

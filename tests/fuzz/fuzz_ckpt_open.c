@@ -1,4 +1,6 @@
-/* Any bytes as a checkpoint file. Seeds: tests/unit/ckpt/data. */
+/* covers: src/ckpt/zip.c src/ckpt/ckpt_read.c */
+/* seeds: tests/unit/ckpt/data */
+/* Any bytes as a checkpoint file. */
 #include "ckpt_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

@@ -1,3 +1,5 @@
+/* covers: src/ckpt/pickle.c src/ckpt/torch.c src/ckpt/paddle.c */
+/* dictionary: pickle.dict */
 /*
  * Pickles of state dicts. The first byte chooses what surrounds the rest: torch's legacy layout
  * (the rest is the object, the list of storages and the data), torch's zip (the rest is data.pkl,

@@ -1,3 +1,5 @@
+/* covers: src/prompt/labels.c */
+/* dictionary: data.dict */
 /* Label files of both forms: what is accepted is sorted, found by name, and reads back the same. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,5 @@
+/* covers: src/prompt/template.c src/prompt/template_parse.c */
+/* dictionary: template.dict */
 /* Templates, typed and saved: what is accepted must be written to a file that reads back the same.
  */
 #include <stdlib.h>

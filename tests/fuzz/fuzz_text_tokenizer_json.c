@@ -1,3 +1,5 @@
+/* covers: src/text/load_json.c src/text/load_json_steps.c */
+/* dictionary: tokenizer.dict */
 /* tokenizer.json from anywhere: it is refused with a message, or encodes and decodes any bytes to
  * ids of its vocabulary and offsets inside the text. Input: the file, a NUL, a text. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* covers: src/text/vocab.c src/text/wordpiece.c */
 /* vocab.txt from anywhere (and word lists): refused with a message, or a tokenizer that takes any
  * text. Input: a byte of switches, the vocabulary, a NUL, a text. */
 #include <stdlib.h>

@@ -130,6 +130,19 @@ static void gemm(const gemm_args *g) {
     }
 }
 
+typedef int32_t vec_index __attribute__((vector_size(VEC * 4)));
+
+/* Lanes of a and, from VEC on, of b. */
+static inline vec vec_shuffle(vec a, vec b, vec_index from) {
+#ifdef __clang__
+    vec out;
+    for (int i = 0; i < VEC; i++) out[i] = from[i] < VEC ? a[from[i]] : b[from[i] - VEC];
+    return out;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
 /*
  * dst (cols rounded up to VEC, dst_row) = transpose of src (rows, cols), in blocks of VEC x VEC:
  * log2(VEC) rounds, each of which interleaves vector i with vector i + VEC/2. src has whole vectors
@@ -138,7 +151,6 @@ static void gemm(const gemm_args *g) {
 static inline void transpose_block(const float *src, int64_t src_row, int64_t rows, float *dst,
                                    int64_t dst_row) {
     vec x[VEC], y[VEC];
-    typedef int32_t vec_index __attribute__((vector_size(VEC * 4)));
     vec_index low, high;
     for (int i = 0; i < VEC; i++) {
         low[i] = i / 2 + (i % 2) * VEC;
@@ -148,8 +160,8 @@ static inline void transpose_block(const float *src, int64_t src_row, int64_t ro
     for (int width = VEC; width > 1; width /= 2) {
 #pragma GCC unroll 8
         for (int i = 0; i < VEC / 2; i++) {
-            y[2 * i] = __builtin_shuffle(x[i], x[i + VEC / 2], low);
-            y[2 * i + 1] = __builtin_shuffle(x[i], x[i + VEC / 2], high);
+            y[2 * i] = vec_shuffle(x[i], x[i + VEC / 2], low);
+            y[2 * i + 1] = vec_shuffle(x[i], x[i + VEC / 2], high);
         }
         memcpy(x, y, sizeof x);
     }
