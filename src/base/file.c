@@ -13,6 +13,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -157,8 +160,7 @@ const char *path_base(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-/* The directory that holds path: a heap string, or NULL without memory. */
-static char *path_parent(const char *path) {
+char *path_parent(const char *path) {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
     while (n > 0 && path[n - 1] != '/') n--;
@@ -402,6 +404,30 @@ cloze_status path_rename(const char *from, const char *to, cloze_error *err) {
         CLOZE_FAIL(err, IO, "%s: cannot rename to %s: %s", from, to, strerror(number));
     }
     return sync_parent(to, err);
+}
+
+/* renameat2's RENAME_EXCHANGE; false where the kernel or the file system has it not. */
+static bool exchange_at_once(const char *a, const char *b) {
+#if defined(__linux__) && defined(SYS_renameat2)
+    const unsigned exchange = 1 << 1; /* RENAME_EXCHANGE of linux/fs.h */
+    return syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, exchange) == 0;
+#else
+    return false;
+#endif
+}
+
+cloze_status path_exchange(const char *a, const char *b, cloze_error *err) {
+    if (exchange_at_once(a, b)) return sync_parent(b, err);
+    size_t size = strlen(b) + 16;
+    char *aside = mem_alloc(size);
+    if (!aside) return fail_memory(b, err);
+    snprintf(aside, size, "%s.old.tmp", b);
+    cloze_status status = dir_remove(aside, err);
+    if (status == CLOZE_OK) status = path_rename(b, aside, err);
+    if (status == CLOZE_OK) status = path_rename(a, b, err);
+    if (status == CLOZE_OK) status = path_rename(aside, a, err);
+    mem_free(aside);
+    return status;
 }
 
 bool path_is_same(const char *a, const char *b) {

@@ -36,8 +36,12 @@ cloze_status dir_create(const char *path, cloze_error *err); /* with its parents
 cloze_status dir_remove(const char *path, cloze_error *err); /* with all in it; missing is fine */
 cloze_status dir_sync(const char *path, cloze_error *err);   /* every file in it, and itself */
 cloze_status path_rename(const char *from, const char *to, cloze_error *err);
+/* Both exist (files or directories of one file system) and change names, at once where the system can. */
+cloze_status path_exchange(const char *a, const char *b, cloze_error *err);
 /* dir + "/" + name, a heap string (mem_free), or NULL without memory. */
 char *path_join(const char *dir, const char *name);
+/* The directory that holds path ("." for a bare name), a heap string (mem_free), or NULL without memory. */
+char *path_parent(const char *path);
 bool path_is_same(const char *a, const char *b); /* both exist and are one file or directory */
 const char *path_base(const char *path); /* borrowed: after the last slash */
 /* Sorted names in a directory (without . and ..); end with dir_list_free. */
