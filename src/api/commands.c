@@ -24,8 +24,8 @@ static cloze_status parse(options *o, char command, cloze_args args, cloze_error
 
 /* ---- commands with a result ---- */
 
-typedef cloze_status (*result_command)(const options *o, const cloze_callbacks *callbacks,
-                                       buf *results, cloze_error *err);
+typedef cloze_status (*result_command)(options *o, const cloze_callbacks *callbacks, buf *results,
+                                       cloze_error *err);
 
 static cloze_status run_for_result(char command, result_command run, cloze_args args,
                                    const cloze_callbacks *callbacks, char **result,

@@ -1,4 +1,4 @@
-/* Writing and pruning checkpoint-N directories. */
+/* Writing, finding and pruning checkpoint-N directories. */
 #include "train/checkpoint.h"
 
 #include <stdio.h>
@@ -6,71 +6,16 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "ckpt/checkpoint_write.h"
 
-/* ---- optimizer state ---- */
-
-static ckpt_item moment_item(const char *name, const param *p, const float *data) {
-    return (ckpt_item){.name = name,
-                       .dtype = DTYPE_F32,
-                       .rank = 2,
-                       .shape = {p->w.t.rows, p->w.t.cols},
-                       .data = data,
-                       .from_f32 = true};
-}
-
-/* Up to three tensors a parameter; names live in the arena. */
-static cloze_status collect(const param_block *b, arena *names, ckpt_item *items, size_t *n,
-                            cloze_error *err) {
-    param *const *params;
-    int count = param_block_params(b, &params);
-    for (int i = 0; i < count; i++) {
-        const param *p = params[i];
-        size_t size = strlen(p->name) + 8;
-        char *m = arena_alloc(names, size), *v = arena_alloc(names, size),
-             *seen = arena_alloc(names, size);
-        if (!m || !v || !seen) CLOZE_FAIL(err, MEMORY, "out of memory for the optimizer state");
-        snprintf(m, size, "m.%s", p->name);
-        snprintf(v, size, "v.%s", p->name);
-        items[(*n)++] = moment_item(m, p, p->m);
-        items[(*n)++] = moment_item(v, p, p->v);
-        if (!p->row_state) continue;
-        snprintf(seen, size, "seen.%s", p->name);
-        items[(*n)++] = (ckpt_item){.name = seen,
-                                    .dtype = DTYPE_U8,
-                                    .rank = 1,
-                                    .shape = {p->w.t.rows},
-                                    .data = p->row_state};
-    }
-    return CLOZE_OK;
-}
-
-static cloze_status save_optimizer(const param_block *b, const char *dir, cloze_error *err) {
-    param *const *params;
-    arena names;
-    ckpt_item *items;
-    size_t n = 0;
-    int count = param_block_params(b, &params);
-    MEM_NEW(err, items, 3 * count + 1);
-    arena_init(&names, 1 << 16);
-    char *path = path_join(dir, "optimizer.safetensors");
-    cloze_status status = path ? collect(b, &names, items, &n, err)
-                               : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
-    if (status == CLOZE_OK) status = safetensors_write(path, items, n, NULL, 0, err);
-    mem_free(path);
-    mem_free(items);
-    arena_deinit(&names);
-    return status;
-}
-
-/* ---- the directory ---- */
+/* ---- writing ---- */
 
 static cloze_status fill(const checkpoint_source *s, const char *dir, cloze_error *err) {
     CLOZE_TRY(dir_remove(dir, err));
     CLOZE_TRY(dir_create(dir, err));
-    CLOZE_TRY(classifier_save(s->c, dir, err));
-    if (s->block) CLOZE_TRY(save_optimizer(s->block, dir, err));
+    CLOZE_TRY(s->save_model(s->model, dir, err));
+    CLOZE_TRY(optimizer_save(s->block, dir, err));
     CLOZE_TRY(trainer_state_write(s->state, dir, err));
+    CLOZE_TRY(trainer_state_write_resume(s->state, dir, err));
     buf args;
     buf_init(&args, 1 << 20);
     options_write_json(s->options, &args);
@@ -80,18 +25,12 @@ static cloze_status fill(const checkpoint_source *s, const char *dir, cloze_erro
     return dir_sync(dir, err);
 }
 
-cloze_status checkpoint_publish(const char *tmp, const char *path, cloze_error *err) {
+/* Renames a finished tmp to path. An earlier path (of the same step) makes room at once and is then
+ * removed. */
+static cloze_status publish(const char *tmp, const char *path, cloze_error *err) {
     if (!file_is_dir(path)) return path_rename(tmp, path, err);
-    buf old;
-    buf_init(&old, 65536);
-    buf_printf(&old, "%s.old.tmp", path);
-    cloze_status status = buf_ok(&old) ? dir_remove(old.data, err)
-                                       : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
-    if (status == CLOZE_OK) status = path_rename(path, old.data, err);
-    if (status == CLOZE_OK) status = path_rename(tmp, path, err);
-    if (status == CLOZE_OK) status = dir_remove(old.data, err);
-    buf_deinit(&old);
-    return status;
+    CLOZE_TRY(path_exchange(tmp, path, err));
+    return dir_remove(tmp, err);
 }
 
 cloze_status checkpoint_save(const checkpoint_source *source, const char *output_dir,
@@ -103,15 +42,20 @@ cloze_status checkpoint_save(const checkpoint_source *source, const char *output
     char *tmp = path_join(output_dir, name);
     cloze_status status =
         path && tmp ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
-    if (status == CLOZE_OK) status = fill(source, tmp, err);
-    if (status == CLOZE_OK) status = checkpoint_publish(tmp, path, err);
+    if (status == CLOZE_OK) {
+        status = fill(source, tmp, err);
+        if (status == CLOZE_OK) status = publish(tmp, path, err);
+        if (status != CLOZE_OK) dir_remove(tmp, NULL); /* a full disk has better uses */
+    }
     mem_free(path);
     mem_free(tmp);
     return status;
 }
 
-/* The N of checkpoint-N, or -1 for another name (checkpoint-N.tmp too). */
-static int64_t checkpoint_step(const char *name) {
+/* ---- names ---- */
+
+int64_t checkpoint_step(const char *path) {
+    const char *name = path_base(path);
     char *end;
     if (strncmp(name, "checkpoint-", 11) != 0 || name[11] < '0' || name[11] > '9') return -1;
     long long step = strtoll(name + 11, &end, 10);
@@ -119,9 +63,54 @@ static int64_t checkpoint_step(const char *name) {
 }
 
 bool checkpoint_is_scheduled(const options *o, const char *path) {
-    int64_t step = checkpoint_step(path_base(path));
-    if (strcmp(o->save_strategy, "steps") == 0) return step % o->save_steps == 0;
+    if (strcmp(o->save_strategy, "steps") == 0) return checkpoint_step(path) % o->save_steps == 0;
     return strcmp(o->save_strategy, "epoch") == 0;
+}
+
+bool checkpoint_is_within(const char *path, const char *dir) {
+    char parent[4096]; /* no longer path can be opened; want of memory must not change the answer */
+    size_t n = strlen(path) - strlen(path_base(path));
+    if (n + 2 > sizeof parent) return false;
+    memcpy(parent, path, n);
+    memcpy(parent + n, ".", 2);
+    return path_is_same(parent, dir);
+}
+
+bool checkpoint_is(const char *path) {
+    char *state = path_join(path, "resume_state.json");
+    bool found = state && file_exists(state);
+    mem_free(state);
+    return found;
+}
+
+cloze_status checkpoint_find_newest(const char *dir, char **path, cloze_error *err) {
+    char **names;
+    size_t n;
+    const char *newest = NULL;
+    *path = NULL;
+    if (!file_is_dir(dir)) return CLOZE_OK;
+    CLOZE_TRY(dir_list(dir, &names, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (checkpoint_step(names[i]) > (newest ? checkpoint_step(newest) : -1)) newest = names[i];
+    cloze_status status = CLOZE_OK;
+    if (newest && !(*path = path_join(dir, newest)))
+        status = error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    dir_list_free(names, n);
+    return status;
+}
+
+/* ---- removing ---- */
+
+cloze_status checkpoint_remove(const char *path, cloze_error *err) {
+    buf tmp;
+    buf_init(&tmp, 65536);
+    buf_printf(&tmp, "%s.tmp", path);
+    cloze_status status = buf_ok(&tmp) ? dir_remove(tmp.data, err)
+                                       : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    if (status == CLOZE_OK) status = path_rename(path, tmp.data, err);
+    if (status == CLOZE_OK) status = dir_remove(tmp.data, err);
+    buf_deinit(&tmp);
+    return status;
 }
 
 static int by_step(const void *a, const void *b) {
@@ -129,26 +118,37 @@ static int by_step(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Removes the oldest of names[0..n), which are sorted, until `limit` are left. */
+static cloze_status remove_oldest(const char *dir, char *const *names, size_t n, size_t limit,
+                                  const char *keep, cloze_error *err) {
+    if (keep && n && limit == 1 && strcmp(names[n - 1], keep) != 0) limit = 2;
+    for (size_t i = 0, left = n; i < n && left > limit; i++) {
+        if (keep && strcmp(names[i], keep) == 0) continue;
+        char *path = path_join(dir, names[i]);
+        cloze_status status =
+            path ? checkpoint_remove(path, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+        mem_free(path);
+        if (status != CLOZE_OK) return status;
+        left--;
+    }
+    return CLOZE_OK;
+}
+
 cloze_status checkpoint_prune(const char *output_dir, int64_t limit, int64_t newest,
                               const char *keep, cloze_error *err) {
     char **names;
-    size_t n, kept = 0;
+    size_t n, ours = 0;
     CLOZE_TRY(dir_list(output_dir, &names, &n, err));
     for (size_t i = 0; i < n; i++) {
         int64_t step = checkpoint_step(names[i]);
-        if (step < 0 || step > newest) continue; /* beyond: of an earlier run in this directory */
-        char *swap = names[kept];
-        names[kept++] = names[i];
+        if (step < 0 || step > newest) continue; /* beyond: of another run in this directory */
+        char *swap = names[ours];
+        names[ours++] = names[i];
         names[i] = swap;
     }
-    qsort(names, kept, sizeof *names, by_step);
-    cloze_status status = CLOZE_OK;
-    for (size_t i = 0; i + (size_t)limit < kept && status == CLOZE_OK; i++) {
-        if (keep && strcmp(names[i], path_base(keep)) == 0) continue;
-        char *path = path_join(output_dir, names[i]);
-        status = path ? dir_remove(path, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
-        mem_free(path);
-    }
+    qsort(names, ours, sizeof *names, by_step);
+    cloze_status status =
+        remove_oldest(output_dir, names, ours, (size_t)limit, keep ? path_base(keep) : NULL, err);
     dir_list_free(names, n);
     return status;
 }

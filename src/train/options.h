@@ -7,6 +7,7 @@
 #define CLOZE_TRAIN_OPTIONS_H
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 enum option_index {
@@ -65,6 +66,15 @@ void options_deinit(options *o);
 cloze_status options_set(options *o, const char *name, const char *value, cloze_error *err);
 /* The flags of a command with defaults, as --help shows them, 80 columns. */
 void options_help(char command, buf *out);
+/* Asked for each option whose value is not that of an earlier run (both as text, "(none)" where
+ * there is none). given: the user set it; an error refuses it. Otherwise it gets the earlier value,
+ * unless *keep is set to true. */
+typedef cloze_status (*options_judge)(void *ctx, const char *name, const char *saved,
+                                      const char *now, bool given, bool *keep, cloze_error *err);
+/* Options that were not given take the values of an earlier run's training_args.json (`what` in
+ * messages, whose code is MODEL); those of flags that it does not know stay. */
+cloze_status options_adopt(options *o, const cJSON *saved, const char *what, options_judge judge,
+                           void *ctx, cloze_error *err);
 /* All options of the command as a JSON object, sorted by name: training_args.json. */
 void options_write_json(const options *o, buf *out);
 

@@ -9,7 +9,7 @@
 
 /* Writes a Hugging Face model directory into options->output_dir; results gets
  * pretrain_results.json. */
-cloze_status pretrain_run(const options *o, const cloze_callbacks *callbacks, buf *results,
+cloze_status pretrain_run(options *o, const cloze_callbacks *callbacks, buf *results,
                           cloze_error *err);
 
 #endif

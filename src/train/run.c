@@ -7,12 +7,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "model/locate.h"
+#include "train/output_dir.h"
 #include "train/predictor.h"
+#include "train/resume.h"
 #include "train/trainer.h"
 
 /* Everything that a run opens; closed in one place. */
 typedef struct run {
-    const options *o;
+    options *o;
     const cloze_callbacks *callbacks;
     data_dir dir;
     label_set labels;
@@ -21,9 +23,13 @@ typedef struct run {
     session session;
     buf *all; /* all_results.json without braces */
     buf notes;
+    char *resume; /* the checkpoint to train on from, or NULL */
+    output_dir out;
 } run;
 
 static void run_close(run *r) {
+    output_dir_close(&r->out);
+    mem_free(r->resume);
     session_close(&r->session);
     classifier_destroy(r->c);
     dataset_deinit(&r->train);
@@ -175,6 +181,33 @@ static cloze_status put_train_results(run *r, const trainer_result *t, cloze_err
 
 /* ---- the parts of a run ---- */
 
+/* The classifier that --do_eval and --do_predict use without --do_train: of a finished run, else of
+ * its newest checkpoint. */
+static cloze_status open_trained(run *r, const classifier_options *c, cloze_error *err) {
+    const options *o = r->o;
+    const char *dir = o->resume_from_checkpoint;
+    char *checkpoint = NULL;
+    if (!dir)
+        CLOZE_FAIL(err, USAGE,
+                   "--do_eval and --do_predict without --do_train need "
+                   "--resume_from_checkpoint DIR, the output directory of a training run");
+    if (!classifier_is_run_dir(dir) && resume_find(o, &checkpoint, NULL) == CLOZE_OK &&
+        checkpoint) {
+        log_line(r->callbacks, CLOZE_LOG_WARN, "%s holds no finished run: using its checkpoint %s",
+                 dir, checkpoint);
+        dir = checkpoint;
+    }
+    if (OPTION_IS_SET(o, method) || OPTION_IS_SET(o, prompt) || OPTION_IS_SET(o, verbalizer) ||
+        OPTION_IS_SET(o, truncate_mode))
+        log_line(
+            r->callbacks, CLOZE_LOG_WARN,
+            "method, prompt, verbalizer and truncation are those of %s; the flags are not used",
+            dir);
+    cloze_status status = classifier_open(dir, c, &r->c, err);
+    mem_free(checkpoint);
+    return status;
+}
+
 static cloze_status open_classifier(run *r, cloze_error *err) {
     const options *o = r->o;
     bool lengths = OPTION_IS_SET(o, max_seq_length);
@@ -191,23 +224,11 @@ static cloze_status open_classifier(run *r, cloze_error *err) {
         .seed = (uint64_t)o->seed,
         .callbacks = r->callbacks,
     };
-    if (o->do_train && o->resume_from_checkpoint)
-        CLOZE_FAIL(
-            err, USAGE,
-            "--resume_from_checkpoint goes with --do_eval and --do_predict; to train on from "
-            "a run's weights, give its directory to --model_name_or_path");
-    if (!o->do_train) {
-        if (!o->resume_from_checkpoint)
-            CLOZE_FAIL(err, USAGE,
-                       "--do_eval and --do_predict without --do_train need "
-                       "--resume_from_checkpoint DIR, the output directory of a training run");
-        if (OPTION_IS_SET(o, method) || OPTION_IS_SET(o, prompt) || OPTION_IS_SET(o, verbalizer) ||
-            OPTION_IS_SET(o, truncate_mode))
-            log_line(
-                r->callbacks, CLOZE_LOG_WARN,
-                "method, prompt, verbalizer and truncation are those of %s; the flags are not used",
-                o->resume_from_checkpoint);
-        return classifier_open(o->resume_from_checkpoint, &c, &r->c, err);
+    if (!o->do_train) return open_trained(r, &c, err);
+    if (r->resume) {
+        c.max_seq_length = 0; /* as trained with: the flag was compared */
+        c.do_lower_case = -1;
+        return classifier_open(r->resume, &c, &r->c, err);
     }
     char *dir = NULL;
     CLOZE_TRY(model_locate(o->model_name_or_path, &dir, err));
@@ -244,8 +265,9 @@ static void tell_unused_flags(const run *r) {
 static cloze_status train(run *r, cloze_error *err) {
     tell_unused_flags(r);
     trainer_result result;
-    trainer_data data = {&r->train, r->dev.n ? &r->dev : NULL};
+    trainer_data data = {&r->train, r->dev.n ? &r->dev : NULL, r->resume};
     cloze_status status = trainer_run(&r->c, &r->session, r->o, &data, r->callbacks, &result, err);
+    if (status == CLOZE_OK) status = output_dir_forget_results(r->o->output_dir, err);
     if (status == CLOZE_OK) status = classifier_save(r->c, r->o->output_dir, err);
     if (status == CLOZE_OK) {
         buf args;
@@ -285,8 +307,19 @@ static cloze_status predict(run *r, cloze_error *err) {
     return status;
 }
 
+/* Where the run is written, and whether it begins anew or goes on: before any work. */
+static cloze_status prepare_output(run *r, cloze_error *err) {
+    if (r->o->do_train) {
+        CLOZE_TRY(resume_find(r->o, &r->resume, err));
+        if (r->resume) CLOZE_TRY(resume_adopt_options(r->o, r->resume, r->callbacks, err));
+    }
+    CLOZE_TRY(output_dir_open_existing(&r->out, r->o->output_dir, err));
+    return r->o->do_train ? output_dir_check(r->o, r->resume, err) : CLOZE_OK;
+}
+
 static cloze_status run_all(run *r, cloze_error *err) {
     const options *o = r->o;
+    CLOZE_TRY(prepare_output(r, err));
     CLOZE_TRY(find_files(r, err));
     if (o->do_train) CLOZE_TRY(read_train(r, err));
     if (o->do_train && o->do_eval) CLOZE_TRY(read_dev(r, &r->labels, err));
@@ -294,7 +327,7 @@ static cloze_status run_all(run *r, cloze_error *err) {
     CLOZE_TRY(open_classifier(r, err));
     if (!o->do_train && o->do_eval) CLOZE_TRY(read_dev(r, classifier_labels(r->c), err));
     if (!o->do_train && o->do_predict) CLOZE_TRY(read_test(r, classifier_labels(r->c), err));
-    CLOZE_TRY(dir_create(o->output_dir, err));
+    CLOZE_TRY(output_dir_open(&r->out, o->output_dir, err));
     CLOZE_TRY(session_open(&r->session, o->device, (int)o->num_threads, o->bf16, err));
     if (o->do_train) CLOZE_TRY(train(r, err));
     if (o->do_eval) CLOZE_TRY(evaluate(r, err));
@@ -302,7 +335,7 @@ static cloze_status run_all(run *r, cloze_error *err) {
     return CLOZE_OK;
 }
 
-cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *results,
+cloze_status train_run(options *o, const cloze_callbacks *callbacks, buf *results,
                        cloze_error *err) {
     buf all;
     buf_init(&all, (size_t)256 << 20);
@@ -352,7 +385,7 @@ static cloze_status eval_all(run *r, buf *results, cloze_error *err) {
                            : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the metrics");
 }
 
-cloze_status eval_run(const options *o, const cloze_callbacks *callbacks, buf *results,
+cloze_status eval_run(options *o, const cloze_callbacks *callbacks, buf *results,
                       cloze_error *err) {
     run r = {.o = o, .callbacks = callbacks};
     buf_init(&r.notes, 1 << 20);

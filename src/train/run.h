@@ -4,13 +4,13 @@
 
 #include "train/options.h"
 
-/* Runs what options ask for. results gets the content of all_results.json. */
-cloze_status train_run(const options *o, const cloze_callbacks *callbacks, buf *results,
+/* Runs what options ask for; a run that is gone on from fills in what they leave open. results gets
+ * the content of all_results.json. */
+cloze_status train_run(options *o, const cloze_callbacks *callbacks, buf *results,
                        cloze_error *err);
 
 /* The eval command: metrics of a run on a labelled file, as {"eval_accuracy":..} with per-label
  * figures. */
-cloze_status eval_run(const options *o, const cloze_callbacks *callbacks, buf *results,
-                      cloze_error *err);
+cloze_status eval_run(options *o, const cloze_callbacks *callbacks, buf *results, cloze_error *err);
 
 #endif

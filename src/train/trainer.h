@@ -12,25 +12,28 @@
 #include "train/metrics.h"
 #include "train/options.h"
 #include "train/session.h"
-#include "train/state.h"
 
 typedef struct trainer_data {
     const dataset *train; /* labels assigned */
     const dataset *dev;   /* NULL when nothing is evaluated */
+    const char *resume;   /* the checkpoint that *c was opened from and training goes on from, or
+                             NULL */
 } trainer_data;
 
 typedef struct trainer_result {
-    double train_loss; /* mean over all steps */
-    double seconds;
+    double train_loss; /* mean over all steps, of a resumed run too */
+    double seconds;    /* of training, all processes of a resumed run together */
     int64_t steps;
     double epoch;
     char *best_checkpoint; /* NULL when no best model was kept; mem_free */
     bool stopped_early;
 } trainer_result;
 
-/* Trains *c in place. When the best model is asked for, *c is replaced by the classifier of the
- * best checkpoint. Writes checkpoints, trainer_state.json and events into options->output_dir.
- * ERR_NONFINITE names the step; ERR_INTERRUPTED comes after a checkpoint was written. */
+/* Trains *c in place. With data->resume the state of that checkpoint is restored, and the run ends
+ * with the bits that it would have had without the break. When the best model is
+ * asked for, *c is replaced by the classifier of the best checkpoint. Writes checkpoints,
+ * trainer_state.json and events into options->output_dir. ERR_NONFINITE names the step;
+ * ERR_INTERRUPTED comes after a checkpoint was written. */
 cloze_status trainer_run(classifier **c, session *s, const options *o, const trainer_data *data,
                          const cloze_callbacks *callbacks, trainer_result *result,
                          cloze_error *err);

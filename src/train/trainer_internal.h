@@ -2,10 +2,7 @@
 #ifndef CLOZE_TRAIN_TRAINER_INTERNAL_H
 #define CLOZE_TRAIN_TRAINER_INTERNAL_H
 
-#include "base/file.h"
-#include "base/log.h"
-#include "train/events.h"
-#include "train/schedule.h"
+#include "train/train_loop.h"
 #include "train/trainer.h"
 
 typedef struct trainer {
@@ -15,24 +12,19 @@ typedef struct trainer {
     const cloze_callbacks *callbacks;
     const trainer_data *data;
     encoded_views encoded; /* of the training set */
-    param_block *block;    /* lives as long as *c */
-    schedule schedule;
-    trainer_state state;
-    events_file events;
-    progress bar;
+    int64_t n_batches;     /* of an epoch */
+    train_loop loop;       /* its block lives as long as *c */
     bool dropout;
     bool stop; /* early stopping has decided */
-    double started;
-    double loss_sum;    /* over all steps */
-    double logged_loss; /* since the last log line */
-    int64_t logged_steps, examples_done;
-    int64_t evaluated_step, saved_step; /* the last ones, so that none is done twice */
 } trainer;
 
 bool trainer_done(const trainer *t);
-/* Logging, evaluation, checkpoints and interruption that are due now. */
+/* Logging, evaluation, checkpoints and interruption that are due now and not done yet: after each
+ * step, and again for the step of a checkpoint that is gone on from. */
 cloze_status trainer_after_step(trainer *t, bool end_of_epoch, cloze_error *err);
 /* Best model, trainer_state.json. */
 cloze_status trainer_finish(trainer *t, cloze_error *err);
+/* True when `evaluations_without_gain` has used up the patience. */
+bool trainer_lost_patience(const trainer *t);
 
 #endif

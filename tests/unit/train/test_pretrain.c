@@ -289,9 +289,9 @@ static void wrong_settings_are_refused(void **unused) {
 static cloze_status run_once(void *ctx, cloze_error *err) { return pretrain(ctx, NULL, NULL, err); }
 
 static void want_of_memory_is_survived(void **unused) {
-    const char *const *args =
-        ARGS("--train_file", at("text.txt"), "--output_dir", at("out"), TINY, "--max_steps", "2",
-             "--save_steps", "1", "--logging_steps", "1", "--vocab_file", at("vocab.txt"));
+    const char *const *args = ARGS("--train_file", at("text.txt"), "--output_dir", at("out"), TINY,
+                                   "--max_steps", "2", "--save_steps", "1", "--logging_steps", "1",
+                                   "--vocab_file", at("vocab.txt"), "--overwrite_output_dir");
     assert_true(fail_each_allocation(run_once, (void *)args, 13) > 10);
 }
 
