@@ -7,7 +7,7 @@
 #include "api/api_internal.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "ckpt/checkpoint.h"
+#include "ckpt/paddle_names.h"
 #include "model/config.h"
 #include "train/classifier.h"
 
@@ -77,12 +77,13 @@ static void add_tensor(const ckpt *c, const ckpt_tensor *t, summary *s) {
 static cloze_status read_weights(summary *s, cloze_error *err) {
     static const char *const FILES[] = {"model.safetensors", "model.safetensors.index.json",
                                         "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                        "model_state.pdparams"};
+                                        "model_state.pdparams",
+                                        "model_state.pdparams.index.json"};
     ckpt *c;
     for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
         s->has_weights = s->has_weights || exists_in(s->dir, FILES[i]);
     if (!s->has_weights) return CLOZE_OK;
-    CLOZE_TRY(ckpt_open(s->dir, &c, err));
+    CLOZE_TRY(ckpt_open_model(s->dir, &c, err));
     for (size_t i = 0; i < ckpt_count(c); i++) add_tensor(c, ckpt_at(c, i), s);
     s->weights.format = strcmp(ckpt_format(c), "safetensors") == 0 ? "safetensors"
                         : strcmp(ckpt_format(c), "paddle") == 0    ? "paddle"
@@ -111,7 +112,7 @@ static cloze_status read_prompt(summary *s, cloze_error *err) {
 }
 
 static cloze_status read_all(summary *s, cloze_error *err) {
-    s->has_config = exists_in(s->dir, "config.json");
+    CLOZE_TRY(model_config_find(s->dir, &s->has_config, err));
     s->is_run = classifier_is_run_dir(s->dir);
     if (s->has_config) CLOZE_TRY(model_config_read(s->dir, &s->config, err));
     CLOZE_TRY(read_weights(s, err));

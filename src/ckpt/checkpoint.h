@@ -38,8 +38,9 @@ typedef struct ckpt_tensor {
 
 /*
  * Opens a directory (model.safetensors, model.safetensors.index.json, pytorch_model.bin,
- * pytorch_model.bin.index.json, model_state.pdparams: the first that is there) or one file, whose
- * format is told by its content. *out is NULL on failure.
+ * pytorch_model.bin.index.json, model_state.pdparams, model_state.pdparams.index.json: the first
+ * that is there; else the only NAME.pdparams) or one file, whose format is told by its content.
+ * *out is NULL on failure.
  */
 cloze_status ckpt_open(const char *path, ckpt **out, cloze_error *err);
 /* The same from the bytes of one file, which must outlive the checkpoint; `what` names them. */

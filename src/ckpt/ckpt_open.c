@@ -282,11 +282,36 @@ static cloze_status read_path(ckpt *c, const char *path, cloze_error *err)
     return ends_with(path, ".index.json") ? read_index(c, path, err) : read_file(c, path, err);
 }
 
+/* NAME.pdparams as PaddleNLP's cache has it; what lies beside a model under fixed names is none. */
+static bool is_named_pdparams(const char *name)
+{
+    static const char *const others[] = {"scheduler.pdparams", "template_state.pdparams",
+                                         "verbalizer_state.pdparams", "prompt.pdparams"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(name, others[i]) == 0) return false;
+    return ends_with(name, ".pdparams");
+}
+
+/* The path of the one such file in dir (mem_free), or NULL. */
+static char *find_named_pdparams(const char *dir)
+{
+    char **names = NULL, *path = NULL;
+    size_t n = 0, n_found = 0;
+    if (dir_list(dir, &names, &n, NULL) != CLOZE_OK) return NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_named_pdparams(names[i])) continue;
+        mem_free(path);
+        path = n_found++ == 0 ? path_join(dir, names[i]) : NULL;
+    }
+    dir_list_free(names, n);
+    return path;
+}
+
 static cloze_status read_dir(ckpt *c, const char *dir, cloze_error *err)
 {
     static const char *const candidates[] = {
         "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-        "pytorch_model.bin.index.json", "model_state.pdparams"};
+        "pytorch_model.bin.index.json", "model_state.pdparams", "model_state.pdparams.index.json"};
     for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
         char *path = path_join(dir, candidates[i]);
         if (!path) return out_of_memory(err);
@@ -294,6 +319,12 @@ static cloze_status read_dir(ckpt *c, const char *dir, cloze_error *err)
         cloze_status status = found ? read_path(c, path, err) : CLOZE_OK;
         mem_free(path);
         if (found) return status;
+    }
+    char *named = find_named_pdparams(dir);
+    if (named) {
+        cloze_status status = read_file(c, named, err);
+        mem_free(named);
+        return status;
     }
     CLOZE_FAIL(err, MODEL, "%s: no weights: put model.safetensors, pytorch_model.bin (or their "
                "shards with the .index.json) or model_state.pdparams there", dir);

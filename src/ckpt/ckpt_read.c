@@ -10,6 +10,7 @@
 #include "ckpt/ckpt_internal.h"
 
 #define GATHER_ELEMENTS 512
+#define TURN_ROWS 16
 
 const char *ckpt_format(const ckpt *c) { return c->format; }
 
@@ -67,12 +68,40 @@ static void read_row(const ckpt_tensor *t, const uint8_t *row, int64_t stride, s
     }
 }
 
+/*
+ * A matrix whose columns are contiguous (the transposed view of a row-major one). Pieces of
+ * TURN_ROWS rows are read along their columns and spread over as many rows of out: both sides stay
+ * in the cache.
+ */
+static void read_turned(const ckpt_tensor *t, uint8_t *out, bool as_f32)
+{
+    size_t size = dtype_size(t->dtype), out_size = as_f32 ? sizeof(float) : size;
+    size_t rows = (size_t)t->shape[0], cols = (size_t)t->shape[1];
+    uint64_t piece[TURN_ROWS]; /* of at most 8 bytes an element */
+    for (size_t first = 0; first < rows; first += TURN_ROWS) {
+        size_t n = rows - first < TURN_ROWS ? rows - first : TURN_ROWS;
+        for (size_t c = 0; c < cols; c++) {
+            const uint8_t *src =
+                (const uint8_t *)t->data + (first + c * (size_t)t->stride[1]) * size;
+            if (as_f32) dtype_to_f32((float *)(void *)piece, src, t->dtype, n);
+            else memcpy(piece, src, n * size);
+            for (size_t r = 0; r < n; r++)
+                memcpy(out + ((first + r) * cols + c) * out_size,
+                       (const uint8_t *)piece + r * out_size, out_size);
+        }
+    }
+}
+
 static void read_rows(const ckpt_tensor *t, uint8_t *out, bool as_f32)
 {
     size_t size = dtype_size(t->dtype), out_size = as_f32 ? sizeof(float) : size;
     if (t->count == 0) return;
     if (t->contiguous) {
         read_row(t, t->data, 1, (size_t)t->count, out, as_f32);
+        return;
+    }
+    if (t->rank == 2 && t->stride[0] == 1) {
+        read_turned(t, out, as_f32);
         return;
     }
     int last = t->rank - 1; /* a scalar is contiguous, so rank >= 1 here */

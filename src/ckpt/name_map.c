@@ -16,7 +16,7 @@
 #define LISTED_NAMES_MAX 8
 
 /* What wrapper classes put before every name. */
-static const char *const wrappers[] = {"", "module.", "model.", "module.model."};
+static const char *const wrappers[] = {"", "module.", "model.", "module.model.", "plm."};
 
 /* Base prefixes; the canonical one and none at all are tried before these. */
 static const char *const bases[] = {"bert.", "roberta.", "ernie.", "xlm_roberta.", "electra.",
@@ -44,7 +44,7 @@ static const struct { const char *name, *other; } aliases[] = {
 static const char *const harmless[] = {
     "position_ids", "embeddings.token_type_ids", "cls.seq_relationship.weight",
     "cls.seq_relationship.bias", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
-    "lm_head.decoder.weight", "lm_head.decoder.bias",
+    "lm_head.decoder.weight", "lm_head.decoder.bias", "verbalizer.weight", "verbalizer.bias",
 };
 
 struct name_map {

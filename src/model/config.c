@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/model.h"
+#include "model/paddle_config.h"
 
 #define CONFIG_MAX_BYTES (16 << 20)
 #define LABELS_MAX 100000
@@ -121,6 +122,8 @@ static cloze_status check(const model_config *c, const char *what, cloze_error *
 
 static cloze_status fill(model_config *c, const char *what, cloze_error *err) {
     const char *type = NULL;
+    if (paddle_config_is_one(c->json))
+        CLOZE_TRY(paddle_config_to_hugging_face(c->json, what, err));
     CLOZE_TRY(json_get_string(c->json, "model_type", &type, err));
     if (!type) CLOZE_FAIL(err, MODEL, "%s: no \"model_type\" (bert, roberta, ernie, ...)", what);
     snprintf(c->model_type, sizeof c->model_type, "%s", type);
@@ -162,12 +165,68 @@ cloze_status model_config_parse(const char *text, size_t n, const char *what, mo
     return status;
 }
 
-cloze_status model_config_read(const char *dir, model_config *out, cloze_error *err) {
-    char *path = path_join(dir, "config.json");
-    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
-    char *text = NULL;
+/* dir/config.json, or dir/model_config.json of older PaddleNLP when only that is there: a heap
+ * string, or NULL without memory. */
+static char *config_path(const char *dir) {
+    char *path = path_join(dir, "config.json"), *old = path_join(dir, "model_config.json");
+    bool use_old = path && old && !file_exists(path) && file_exists(old);
+    mem_free(use_old ? path : old);
+    return use_old ? old : path;
+}
+
+static cloze_status find_pdparams(const char *dir, bool *found, cloze_error *err) {
+    char **names = NULL;
     size_t n = 0;
-    cloze_status status = file_read(path, CONFIG_MAX_BYTES, CLOZE_ERR_MODEL, &text, &n, err);
+    *found = false;
+    cloze_status status = dir_list(dir, &names, &n, err);
+    if (status != CLOZE_OK) return status == CLOZE_ERR_MEMORY ? status : CLOZE_OK;
+    for (size_t i = 0; i < n && !*found; i++) {
+        const char *dot = strrchr(names[i], '.');
+        *found = dot && strcmp(dot, ".pdparams") == 0;
+    }
+    dir_list_free(names, n);
+    return CLOZE_OK;
+}
+
+/* What PaddleNLP's cache leaves out: the configuration of a model known by its directory's name, a
+ * heap string, NULL for another name or one without weights. */
+static cloze_status known_config(const char *dir, char **out, cloze_error *err) {
+    bool found = false;
+    *out = NULL;
+    CLOZE_TRY(find_pdparams(dir, &found, err));
+    if (!found) return CLOZE_OK;
+    char *name = mem_strdup(dir);
+    if (!name) CLOZE_FAIL(err, MEMORY, "out of memory");
+    size_t n = strlen(name);
+    while (n > 1 && name[n - 1] == '/') name[--n] = 0;
+    cloze_status status = paddle_config_of_name(path_base(name), out, err);
+    mem_free(name);
+    return status;
+}
+
+/* The file that is there (*path) or else what is known (*text); heap strings, both may be NULL. */
+static cloze_status find_config(const char *dir, char **path, char **text, cloze_error *err) {
+    *text = NULL;
+    *path = config_path(dir);
+    if (!*path) CLOZE_FAIL(err, MEMORY, "out of memory");
+    return file_exists(*path) ? CLOZE_OK : known_config(dir, text, err);
+}
+
+cloze_status model_config_find(const char *dir, bool *found, cloze_error *err) {
+    char *path, *text;
+    cloze_status status = find_config(dir, &path, &text, err);
+    *found = status == CLOZE_OK && (text || file_exists(path));
+    mem_free(text);
+    mem_free(path);
+    return status;
+}
+
+cloze_status model_config_read(const char *dir, model_config *out, cloze_error *err) {
+    char *path, *text;
+    cloze_status status = find_config(dir, &path, &text, err);
+    size_t n = text ? strlen(text) : 0;
+    if (status == CLOZE_OK && !text)
+        status = file_read(path, CONFIG_MAX_BYTES, CLOZE_ERR_MODEL, &text, &n, err);
     if (status == CLOZE_OK) status = model_config_parse(text, n, path, out, err);
     mem_free(text);
     mem_free(path);

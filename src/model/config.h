@@ -21,11 +21,15 @@ typedef struct model_config {
     double hidden_dropout_prob, attention_probs_dropout_prob;
     double classifier_dropout; /* < 0: as hidden_dropout_prob */
     int64_t num_labels;        /* 2 when the file names none */
-    cJSON *json;               /* owned: the whole document */
+    cJSON *json;               /* owned: the whole document, PaddleNLP's in Hugging Face's form */
 } model_config;
 
-/* Reads dir/config.json; every failure is CLOZE_ERR_MODEL with the key in the message. */
+/* Reads dir/config.json; where it is not there, PaddleNLP's older dir/model_config.json, or what is
+ * known of a published model of dir's name. Every failure is CLOZE_ERR_MODEL with the key in the
+ * message. */
 cloze_status model_config_read(const char *dir, model_config *out, cloze_error *err);
+/* Whether one of the three is there; ERR_MEMORY alone. */
+cloze_status model_config_find(const char *dir, bool *found, cloze_error *err);
 /* From text (tests, pretrain). */
 cloze_status model_config_parse(const char *text, size_t n, const char *what, model_config *out,
                                 cloze_error *err);

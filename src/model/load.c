@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "ckpt/name_map.h"
+#include "ckpt/paddle_names.h"
 
 /* The entries of one parameter with the tensors found for them. */
 typedef struct found {
@@ -141,7 +142,7 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
 static cloze_status open_checkpoint(model *m, const char *dir, const model_open_options *o,
                                     cloze_error *err) {
     name_map *names = NULL;
-    CLOZE_TRY(ckpt_open(dir, &m->checkpoint, err));
+    CLOZE_TRY(ckpt_open_model(dir, &m->checkpoint, err));
     cloze_status status = name_map_create(m->checkpoint, m->config.def->base, &names, err);
     if (status == CLOZE_OK) status = load_all(m, dir, o, names, err);
     name_map_destroy(names);

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "model/config.h"
 
 /* A search: places are tried in turn until one is found or memory runs out. */
 typedef struct search {
@@ -19,15 +20,16 @@ typedef struct search {
 
 static bool is_over(const search *s) { return s->found || s->out_of_memory; }
 
-/* Ends the search at dir when it holds a config.json. Takes dir; NULL is want of memory. */
+/* Ends the search at dir when it is there and has a configuration. Takes dir; NULL is want of
+ * memory. */
 static void accept(search *s, char *dir) {
-    char *config = dir ? path_join(dir, "config.json") : NULL;
-    if (!config) s->out_of_memory = true;
-    if (config && file_exists(config))
+    bool found = false;
+    if (!dir || (file_is_dir(dir) && model_config_find(dir, &found, NULL) != CLOZE_OK))
+        s->out_of_memory = true;
+    if (found)
         s->found = dir;
     else
         mem_free(dir);
-    mem_free(config);
 }
 
 static void accept_under(search *s, const char *parent, const char *middle, const char *name) {
@@ -87,6 +89,25 @@ static void search_hub(search *s, const char *hub) {
     if (entries) dir_list_free(entries, n);
 }
 
+/* MODELS/NAME, and MODELS/OWNER/NAME of any owner where the name has no slash: PaddleNLP keeps
+ * community models that way. */
+static void search_paddle(search *s, const char *home, const char *middle) {
+    char **owners = NULL;
+    accept_under(s, home, middle, s->name);
+    if (is_over(s) || !home || !*home || strchr(s->name, '/')) return;
+    char *models = path_join(home, middle + 1);
+    if (!models) s->out_of_memory = true;
+    size_t n = models ? list(s, models, &owners) : 0;
+    for (size_t i = 0; i < n && !is_over(s); i++) {
+        char *owner = path_join(models, owners[i]);
+        if (!owner) s->out_of_memory = true;
+        accept_under(s, owner, "", s->name);
+        mem_free(owner);
+    }
+    if (owners) dir_list_free(owners, n);
+    mem_free(models);
+}
+
 static void search_caches(search *s) {
     const char *home = getenv("HOME"), *hf_home = getenv("HF_HOME");
     char path[4096];
@@ -99,7 +120,8 @@ static void search_caches(search *s) {
         snprintf(path, sizeof path, "%s/.cache/huggingface/hub", home);
         search_hub(s, path);
     }
-    accept_under(s, home, "/.paddlenlp/models", s->name);
+    search_paddle(s, getenv("PPNLP_HOME"), "/models");
+    search_paddle(s, home, "/.paddlenlp/models");
 }
 
 cloze_status model_locate(const char *name, char **out, cloze_error *err) {
@@ -124,10 +146,11 @@ cloze_status model_locate(const char *name, char **out, cloze_error *err) {
     if (s.out_of_memory)
         CLOZE_FAIL(err, MEMORY, "out of memory looking for the model %.200s", name);
     CLOZE_FAIL(err, MODEL,
-               "%.200s: no such model directory, and no model of that name in ./models, "
-               "$CLOZE_MODELS, the Hugging Face or the Paddle cache. "
-               "Put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) into a "
-               "directory and give its path, or use "
-               "the shipped model: --model_name_or_path cloze-mini-zh",
-               name);
+               "%.200s: no such model directory, and no model of that name in $CLOZE_MODELS, "
+               "./models, the Hugging Face cache or the Paddle cache (~/.paddlenlp/models). Nothing "
+               "is downloaded: put config.json, vocab.txt and model.safetensors (or "
+               "pytorch_model.bin, or PaddleNLP's model_state.pdparams) into ./models/%.200s/, or "
+               "give the path of a directory that holds them; the shipped model works at once: "
+               "--model_name_or_path cloze-mini-zh",
+               name, name);
 }

@@ -5,11 +5,11 @@
 #include "base/error.h"
 
 /*
- * The directory of a model: name itself when it is a directory; else, with a config.json in it,
+ * The directory of a model: name itself when it is a directory; else, with a configuration in it,
  *
  *   $CLOZE_MODELS/NAME, ./models/NAME, models/NAME beside the program or above it,
  *   the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub: any owner),
- *   the Paddle cache (~/.paddlenlp/models/NAME).
+ *   the Paddle cache ($PPNLP_HOME/models, ~/.paddlenlp/models: NAME, or any owner's OWNER/NAME).
  *
  * ERR_MODEL says which files to put where. *out is a heap string (mem_free).
  */

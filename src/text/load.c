@@ -12,10 +12,12 @@
 
 #define MAX_CONFIG (16u << 20)
 
-cloze_status load_keep_file(load_state *s, const char *name, source_file **out, cloze_error *err) {
+/* The file `in_dir` of the directory, kept (and saved later) under the name `name`. */
+static cloze_status keep_file_as(load_state *s, const char *in_dir, const char *name,
+                                 source_file **out, cloze_error *err) {
     tokenizer *tok = s->tok;
     *out = NULL;
-    char *path = path_join(s->dir, name);
+    char *path = path_join(s->dir, in_dir);
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory (path)");
     cloze_status status = CLOZE_OK;
     if (file_exists(path)) {
@@ -28,6 +30,30 @@ cloze_status load_keep_file(load_state *s, const char *name, source_file **out, 
         }
     }
     mem_free(path);
+    return status;
+}
+
+cloze_status load_keep_file(load_state *s, const char *name, source_file **out, cloze_error *err) {
+    return keep_file_as(s, name, name, out, err);
+}
+
+/* vocab.txt, or the one NAME_vocab.txt that PaddleNLP's cache has instead (ernie_3.0_base_zh_...). */
+static cloze_status load_vocab_txt(load_state *s, source_file **out, cloze_error *err) {
+    static const char END[] = "_vocab.txt";
+    char **names = NULL;
+    const char *found = NULL;
+    size_t n = 0, n_found = 0;
+    CLOZE_TRY(load_keep_file(s, "vocab.txt", out, err));
+    if (*out || dir_list(s->dir, &names, &n, NULL) != CLOZE_OK) return CLOZE_OK;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(names[i]);
+        if (len < sizeof END || strcmp(names[i] + len - sizeof END + 1, END) != 0) continue;
+        found = names[i];
+        n_found++;
+    }
+    cloze_status status =
+        n_found == 1 ? keep_file_as(s, found, "vocab.txt", out, err) : CLOZE_OK;
+    dir_list_free(names, n);
     return status;
 }
 
@@ -78,7 +104,7 @@ static cloze_status load_directory(load_state *s, cloze_error *err) {
     source_file *json, *vocab_txt, *vocab_json, *merges;
     CLOZE_TRY(load_configs(s, err));
     CLOZE_TRY(load_keep_file(s, "tokenizer.json", &json, err));
-    CLOZE_TRY(load_keep_file(s, "vocab.txt", &vocab_txt, err));
+    CLOZE_TRY(load_vocab_txt(s, &vocab_txt, err));
     CLOZE_TRY(load_keep_file(s, "vocab.json", &vocab_json, err));
     CLOZE_TRY(load_keep_file(s, "merges.txt", &merges, err));
     if (json) return load_tokenizer_json(s, json, err);

@@ -9,12 +9,11 @@
  * tools/compare_full_size.py CLOZE_GOLDEN_REPORT  a file that gets one JSON line a measured error
  *     CLOZE_GOLDEN_SAVE    a directory that gets every model after its ten steps, and its logits
  */
-#include "golden/golden_fixture.h"
+#include "golden/golden_training.h"
 
 #include <unistd.h>
 
 #include "ckpt/checkpoint_write.h"
-#include "train/schedule.h"
 
 #define LIMIT_HIDDEN 1e-5
 #define LIMIT_LOGITS 1e-5
@@ -37,13 +36,6 @@ static double fixture_scalar(const fixture *f, const char *name) {
     double value = values[0];
     assert_int_equal(n, 1);
     mem_free(values);
-    return value;
-}
-
-static double fixture_number(const fixture *f, const char *key) {
-    double value = NAN;
-    MUST(json_get_double(f->settings, key, &value, err));
-    if (isnan(value)) fail_msg("%s: fixture.json has no %s", f->name, key);
     return value;
 }
 
@@ -169,14 +161,6 @@ static outputs run_forward(const fixture *f, const engine *e, model *m, bool wit
     return out;
 }
 
-static double loss_value(const fixture *f, const engine *e, const var *loss) {
-    int64_t n;
-    float *value = read_var(f, e->tape, loss, &n);
-    double result = value[0];
-    mem_free(value);
-    return result;
-}
-
 static outputs run_backward(const fixture *f, const engine *e, model *m, param_block *block,
                             bool checkpointing) {
     param_block_zero_grad(block);
@@ -242,35 +226,7 @@ static void check_gradient(const fixture *f, const char *engine_name, const char
                 LIMIT_GRADIENT);
 }
 
-static param_block *begin_training(model *m) {
-    param_block *block = NULL;
-    model_set_requires_grad(m, true);
-    MUST(model_train_begin(m, NULL, 0, &block, err));
-    return block;
-}
-
 /* ---- ten AdamW steps ---- */
-
-static void take_step(const fixture *f, const engine *e, param_block *block, int64_t step) {
-    schedule s = {.total_steps = (int64_t)fixture_number(f, "steps")};
-    s.kind =
-        strcmp(fixture_setting(f, "schedule"), "linear") == 0 ? SCHEDULE_LINEAR : SCHEDULE_CONSTANT;
-    double max_norm = fixture_number(f, "max_grad_norm"), norm = 0.0, clip = 1.0;
-    if (max_norm > 0) {
-        MUST(param_block_grad_norm(block, e->backend, e->device, &norm, err));
-        clip = fmin(1.0, max_norm / (norm + 1e-6)); /* torch.nn.utils.clip_grad_norm_ */
-    }
-    adamw_spec spec = {
-        .lr = (float)(fixture_number(f, "learning_rate") * schedule_multiplier(&s, step)),
-        .beta1 = 0.9f,
-        .beta2 = 0.999f,
-        .eps = 1e-8f,
-        .weight_decay = (float)fixture_number(f, "weight_decay"),
-        .grad_scale = (float)clip,
-        .step = step + 1,
-    };
-    MUST(param_block_adamw(block, e->backend, e->device, (adamw_spec[2]){spec, spec}, err));
-}
 
 /* The model as trained, in save_path/<case>, with logits.safetensors: for transformers to read. */
 static void save_trained(const fixture *f, const engine *e, const model *m, const outputs *out) {

@@ -35,6 +35,22 @@ static void test_found_in_a_directory(void **state)
     assert_same_file(test_dir, DATA_DIR "paddle.safetensors");
 }
 
+/* As PaddleNLP's cache has them: the model's own name, beside files that are none. */
+static void test_found_under_its_own_name(void **state)
+{
+    char *bytes;
+    size_t n;
+    assert_int_equal(
+        file_read(DATA_DIR "paddle_4.pdparams", 1 << 20, CLOZE_ERR_DATA, &bytes, &n, NULL),
+        CLOZE_OK);
+    put_file("verbalizer_state.pdparams", "x", 1);
+    put_file("ernie_3.0_base_zh.pdparams", bytes, n);
+    assert_same_file(test_dir, DATA_DIR "paddle.safetensors");
+    put_file("another.pdparams", bytes, n); /* which one? */
+    mem_free(bytes);
+    assert_refused(test_dir, "no weights");
+}
+
 static void test_refused(void **state)
 {
     static const struct { const char *bytes; size_t n; const char *fragment; } rows[] = {
@@ -106,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixtures),
         cmocka_unit_test_setup_teardown(test_found_in_a_directory, test_setup, test_teardown),
+        cmocka_unit_test_setup_teardown(test_found_under_its_own_name, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_refused, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_shared_text_is_bounded, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_damage, test_setup, test_teardown),

@@ -1,13 +1,14 @@
 /* Where a model's name is looked up, and in which order. */
 #include <unistd.h>
 
+#include "model/config.h"
 #include "model/locate.h"
 #include "unit/unit_support.h"
 
 static char start_dir[4096];
 
 static int locate_setup(void **state) {
-    static const char *const NAMES[] = {"CLOZE_MODELS", "HF_HUB_CACHE", "HF_HOME"};
+    static const char *const NAMES[] = {"CLOZE_MODELS", "HF_HUB_CACHE", "HF_HOME", "PPNLP_HOME"};
     if (dir_setup(state) != 0 || !getcwd(start_dir, sizeof start_dir)) return -1;
     for (size_t i = 0; i < COUNT(NAMES); i++) unsetenv(NAMES[i]);
     if (setenv("HOME", at("home"), 1) != 0) return -1;
@@ -45,12 +46,16 @@ static void places_are_tried_in_order(void **unused) {
         "hub1/models--an-org--some-tiny-model/snapshots/5",
         "hf/hub/models--an-org--some-tiny-model/snapshots/5",
         "home/.cache/huggingface/hub/models--an-org--some-tiny-model/snapshots/5",
+        "ppnlp/models/some-tiny-model",
+        "ppnlp/models/an-org/some-tiny-model",
         "home/.paddlenlp/models/some-tiny-model",
+        "home/.paddlenlp/models/an-org/some-tiny-model",
     };
     for (size_t i = 0; i < COUNT(places); i++) make_model(at(places[i]));
     setenv("CLOZE_MODELS", at("shelf"), 1);
     setenv("HF_HUB_CACHE", at("hub1"), 1);
     setenv("HF_HOME", at("hf"), 1);
+    setenv("PPNLP_HOME", at("ppnlp"), 1);
     for (size_t i = 0; i < COUNT(places); i++) {
         check_found("some-tiny-model", at(places[i]));
         MUST(dir_remove(at(places[i]), err));
@@ -64,10 +69,29 @@ static void message_says_what_to_put_where(void **unused) {
     char *dir;
     static const char *const PARTS[] = {
         "ernie-x",   "./models",          "$CLOZE_MODELS",     "config.json",
-        "vocab.txt", "model.safetensors", "pytorch_model.bin", "--model_name_or_path"};
+        "vocab.txt", "model.safetensors", "pytorch_model.bin", "--model_name_or_path",
+        "./models/ernie-x/", "model_state.pdparams", "cloze-mini-zh"};
     for (size_t i = 0; i < COUNT(PARTS); i++)
         MUST_FAIL(CLOZE_ERR_MODEL, PARTS[i], model_locate("ernie-x", &dir, err));
     MUST_FAIL(CLOZE_ERR_USAGE, "empty", model_locate("", &dir, err));
+}
+
+/* PaddleNLP's cache keeps published models without a configuration; older ones have another file. */
+static void paddles_cache_directories_are_models(void **unused) {
+    MUST(dir_create(at("home/.paddlenlp/models/ernie-3.0-nano-zh"), err));
+    char *dir;
+    MUST_FAIL(CLOZE_ERR_MODEL, "nano", model_locate("ernie-3.0-nano-zh", &dir, err)); /* empty */
+    put_file(at("home/.paddlenlp/models/ernie-3.0-nano-zh/ernie_3.0_nano_zh.pdparams"), "x");
+    check_found("ernie-3.0-nano-zh", at("home/.paddlenlp/models/ernie-3.0-nano-zh"));
+    MUST(dir_create(at("home/.paddlenlp/models/some-old-model"), err));
+    put_file(at("home/.paddlenlp/models/some-old-model/model_config.json"), "{}");
+    check_found("some-old-model", at("home/.paddlenlp/models/some-old-model"));
+    model_config c = {0};
+    MUST(model_config_read(at("home/.paddlenlp/models/ernie-3.0-nano-zh/"), &c, err));
+    assert_int_equal(c.hidden_size, 312);
+    assert_int_equal(c.num_attention_heads, 12);
+    assert_true(c.use_task_id);
+    model_config_deinit(&c);
 }
 
 /* A directory without a config.json is passed over; a path is taken as it is. */
@@ -132,6 +156,7 @@ static void want_of_memory_is_survived(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         LOCATE_TEST(places_are_tried_in_order),         LOCATE_TEST(message_says_what_to_put_where),
+        LOCATE_TEST(paddles_cache_directories_are_models),
         LOCATE_TEST(empty_directories_are_passed_over), LOCATE_TEST(hub_cache_layout),
         LOCATE_TEST(long_names_are_only_absent),        LOCATE_TEST(want_of_memory_is_survived),
     };
