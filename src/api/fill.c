@@ -140,10 +140,9 @@ static cloze_status run_batch(fill_job *job, size_t first, size_t last, int32_t 
                       .offsets = job->offsets,
                       .input_ids = job->ids};
     tape_begin_step(t, false, 0, NULL, 0);
-    var *hidden = model_encode(t, job->model, &batch, false);
-    var *rows = model_masked_lm_transform(t, job->model,
-                                          op_gather_rows(t, hidden, job->mask_rows, n)); /* (M,H) */
-    var *logits = model_masked_lm_logits(t, job->model, rows, NULL, 0);                  /* (M,V) */
+    var *hidden = model_encode_rows(t, job->model, &batch, job->mask_rows, n, false); /* (M,H) */
+    var *rows = model_masked_lm_transform(t, job->model, hidden);
+    var *logits = model_masked_lm_logits(t, job->model, rows, NULL, 0); /* (M,V) */
     CLOZE_TRY(tape_status(t, err));
     CLOZE_TRY(tape_read(t, logits, job->logits, err));
 #pragma omp parallel for schedule(static)

@@ -75,6 +75,7 @@ static cloze_status map_arrays(param_block *b, cloze_error *err) {
                        (long long)b->count, bytes >> 20);
     }
     size_t dense_bytes = (size_t)dense_total(b) * sizeof(float);
+    for (int i = 0; i < 4; i++) mem_map_dense(*arrays[i], i == 0 ? bytes : dense_bytes);
     for (int i = 1; i < 4; i++)
         mem_map_sparse((char *)*arrays[i] + dense_bytes, bytes - dense_bytes);
     int64_t lazy_rows = 0;

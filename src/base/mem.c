@@ -100,11 +100,16 @@ void mem_unmap(void *p, size_t bytes) {
     if (p) munmap(p, bytes ? bytes : 1);
 }
 
-void mem_map_sparse(void *p, size_t bytes) {
+/* Of the whole pages between p and p + bytes. A refusal only costs speed or memory. */
+static void advise(void *p, size_t bytes, int advice) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)p + page - 1) / page * page, end = (uintptr_t)p + bytes;
-    if (end > begin) madvise((void *)begin, end - begin, MADV_NOHUGEPAGE); /* failing costs memory only */
+    if (end > begin) madvise((void *)begin, end - begin, advice);
 }
+
+void mem_map_dense(void *p, size_t bytes) { advise(p, bytes, MADV_HUGEPAGE); }
+
+void mem_map_sparse(void *p, size_t bytes) { advise(p, bytes, MADV_NOHUGEPAGE); }
 
 /* ---- arena ---- */
 

@@ -25,6 +25,9 @@ char *mem_strndup(const char *text, size_t n);
 /* Zero pages from the kernel: costs memory only where touched (row-lazy moments). */
 void *mem_map_zero(size_t bytes);
 void mem_unmap(void *p, size_t bytes);
+/* Says of a part of a mapping that all of it will be touched: huge pages, where there are any, make
+ * the first touch and every later one cheaper. */
+void mem_map_dense(void *p, size_t bytes);
 /* Says of a part of a mapping that few places of it will be touched: on systems that give huge
  * pages unasked, one row of a table would otherwise cost 2 MB. */
 void mem_map_sparse(void *p, size_t bytes);

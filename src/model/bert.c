@@ -230,26 +230,32 @@ static cloze_status build_ernie(const model_config *c, model_head head, nn_state
 typedef struct layer_call {
     const nn_encoder_layer *layer;
     nn_batch batch;
+    const nn_rows *rows;
 } layer_call;
 static var *run_layer(tape *t, void *ctx, var *x) {
     layer_call *call = ctx;
-    return nn_encoder_layer_forward(t, call->layer, &call->batch, x);
+    return nn_encoder_layer_forward(t, call->layer, &call->batch, call->rows, x);
 }
 
 static var *run_layer_or_checkpoint(tape *t, const nn_encoder_layer *layer, const nn_batch *batch,
-                                    var *x, bool checkpointing) {
-    if (!checkpointing) return nn_encoder_layer_forward(t, layer, batch, x);
+                                    const nn_rows *rows, var *x, bool checkpointing) {
+    if (!checkpointing) return nn_encoder_layer_forward(t, layer, batch, rows, x);
     layer_call *call = tape_alloc(t, sizeof *call);
     if (!call) return NULL;
-    *call = (layer_call){layer, *batch};
+    *call = (layer_call){layer, *batch, rows};
     return tape_checkpoint(t, run_layer, call, x);
 }
 
-static var *bert_encode(tape *t, void *self, const nn_batch *batch, bool checkpointing) {
+/* The last layer works for the rows that are read only. */
+static var *bert_encode(tape *t, void *self, const nn_batch *batch, const nn_rows *rows,
+                        bool checkpointing) {
     bert *b = self;
     var *x = nn_embeddings_forward(t, &b->embeddings, batch); /* (N,H) */
+    if (b->n_layers == 0 && rows)
+        return op_gather_rows(t, x, rows->rows, rows->offsets[batch->n_seqs]);
     for (int i = 0; i < b->n_layers; i++) {
-        var *y = run_layer_or_checkpoint(t, &b->layers[i], batch, x, checkpointing);
+        const nn_rows *wanted = i + 1 == b->n_layers ? rows : NULL;
+        var *y = run_layer_or_checkpoint(t, &b->layers[i], batch, wanted, x, checkpointing);
         tape_release(t, x); /* without gradients only one layer's values are alive */
         x = y;
     }

@@ -85,7 +85,25 @@ void model_set_dropout(model *m, double hidden, double attention) {
 }
 
 var *model_encode(tape *t, model *m, const nn_batch *batch, bool checkpointing) {
-    return m->config.def->encode(t, m->self, batch, checkpointing);
+    return m->config.def->encode(t, m->self, batch, NULL, checkpointing);
+}
+
+var *model_encode_rows(tape *t, model *m, const nn_batch *batch, const int32_t *rows,
+                       int64_t n_rows, bool checkpointing) {
+    nn_rows *wanted = tape_alloc(t, sizeof *wanted);
+    int32_t *offsets = tape_alloc(t, ((size_t)batch->n_seqs + 1) * sizeof *offsets);
+    if (!wanted || !offsets) return NULL;
+    int64_t n = 0;
+    for (int32_t s = 0; s < batch->n_seqs; s++) {
+        while (n < n_rows && rows[n] >= batch->offsets[s] && rows[n] < batch->offsets[s + 1]) n++;
+        offsets[s + 1] = (int32_t)n;
+    }
+    if (n < n_rows)
+        return tape_fail(t, CLOZE_ERR_INTERNAL,
+                         "model_encode_rows: row %d is outside the batch, or out of order",
+                         (int)rows[n]);
+    *wanted = (nn_rows){rows, offsets};
+    return m->config.def->encode(t, m->self, batch, wanted, checkpointing);
 }
 
 var *model_masked_lm_transform(tape *t, model *m, var *rows) {

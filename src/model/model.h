@@ -29,7 +29,9 @@ typedef struct model_def {
     cloze_status (*build)(const model_config *c, model_head head, nn_state *state, void **self,
                           cloze_error *err);
     void (*destroy)(void *self);
-    var *(*encode)(tape *t, void *self, const nn_batch *batch, bool checkpointing);
+    /* (N,H), or (R,H) with rows; see model_encode_rows */
+    var *(*encode)(tape *t, void *self, const nn_batch *batch, const nn_rows *rows,
+                   bool checkpointing);
     var *(*masked_lm_transform)(tape *t, void *self, var *rows);
     void (*masked_lm_decoder)(void *self, param **weight, param **bias);
     var *(*classify)(tape *t, void *self, var *first);
@@ -79,6 +81,11 @@ void model_set_dropout(model *m, double hidden, double attention);
 
 /* Hidden states of the last layer (N,H). checkpointing: recompute each layer in backward. */
 var *model_encode(tape *t, model *m, const nn_batch *batch, bool checkpointing);
+/* Those of the rows rows[0..n_rows) (host, borrowed for the step) only: (R,H). The last layer spares
+ * itself the others, which is exact. Rows of one sequence stand together, in the batch's order of
+ * sequences; a row may repeat. */
+var *model_encode_rows(tape *t, model *m, const nn_batch *batch, const int32_t *rows,
+                       int64_t n_rows, bool checkpointing);
 /* What precedes the vocabulary product: rows (R,H) -> (R,H). */
 var *model_masked_lm_transform(tape *t, model *m, var *rows);
 /* Vocabulary logits (R,V) of transformed rows, or (R,n) of the given vocabulary rows only. */

@@ -87,6 +87,13 @@ typedef struct nn_batch {
     const int32_t *task_type_ids; /* (N), NULL = all 0 */
 } nn_batch;
 
+/* Rows of a packed batch whose results somebody reads, those of one sequence together and sequences
+ * in order (a row may repeat). Host memory, borrowed for the step. */
+typedef struct nn_rows {
+    const int32_t *rows;    /* (R) */
+    const int32_t *offsets; /* (B+1) rows[offsets[b] .. offsets[b+1]) are sequence b's; R = offsets[B] */
+} nn_rows;
+
 typedef struct nn_embeddings {
     param *tables[4];        /* word, position, token type, task type; NULL = the model has none */
     int64_t position_offset; /* RoBERTa: padding index + 1 */
@@ -116,8 +123,9 @@ typedef struct nn_attention {
     void *prefix_state;
     int layer;
 } nn_attention;
-/* x (N,H) -> (N,H), before dropout and residual. */
-var *nn_attention_forward(tape *t, const nn_attention *a, const nn_batch *batch, var *x);
+/* x (N,H) -> (N,H), before dropout and residual; (R,H) with rows: only these ask, all answer. */
+var *nn_attention_forward(tape *t, const nn_attention *a, const nn_batch *batch,
+                          const nn_rows *rows, var *x);
 
 /* A post-norm encoder layer, as BERT's. */
 typedef struct nn_encoder_layer {
@@ -128,6 +136,9 @@ typedef struct nn_encoder_layer {
     float dropout_p;
     uint64_t attention_site, output_site;
 } nn_encoder_layer;
-var *nn_encoder_layer_forward(tape *t, const nn_encoder_layer *l, const nn_batch *batch, var *x);
+/* x (N,H) -> (N,H). With rows (NULL: all): (R,H), the same numbers for these rows and no work for
+ * the others but their keys and values: for a last layer of which few rows are read. */
+var *nn_encoder_layer_forward(tape *t, const nn_encoder_layer *l, const nn_batch *batch,
+                              const nn_rows *rows, var *x);
 
 #endif

@@ -234,14 +234,15 @@ static var *view_logits(tape *t, classifier *c, int32_t view, const packed_batch
         .position_ids = b->position_ids,
     };
     if (run->dropout) set_row_keys(t, b, view, run->pass);
-    var *hidden = model_encode(t, c->model, &batch, run->checkpointing); /* (N,H) */
     if (c->options.method == METHOD_FINETUNE) {
-        var *first = op_gather_rows(t, hidden, b->offsets, b->n_examples); /* (B,H) */
+        var *first = model_encode_rows(t, c->model, &batch, b->offsets, b->n_examples,
+                                       run->checkpointing); /* (B,H) */
         return model_classify(t, c->model, first);
     }
-    verbalizer_view masks = {b->mask_rows, verbalizer_view_masks(c->verbalizer, view),
-                             b->n_examples};
-    return verbalizer_forward(t, c->verbalizer, c->model, view, &masks, hidden);
+    int32_t k = verbalizer_view_masks(c->verbalizer, view);
+    var *masks = model_encode_rows(t, c->model, &batch, b->mask_rows, (int64_t)b->n_examples * k,
+                                   run->checkpointing); /* (B*k,H) */
+    return verbalizer_forward(t, c->verbalizer, c->model, view, b->n_examples, masks);
 }
 
 var *classifier_logits(tape *t, classifier *c, const packed_batch *const views[],

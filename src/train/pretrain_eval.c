@@ -12,8 +12,8 @@ var *pretrain_batch_logits(pretrain *p) {
                       .offsets = b->offsets,
                       .input_ids = b->input_ids};
     tape *t = p->session.tape;
-    var *hidden = model_encode(t, p->model, &batch, p->o->gradient_checkpointing);
-    var *rows = op_gather_rows(t, hidden, b->mask_rows, b->n_masks); /* (M,H) */
+    var *rows = model_encode_rows(t, p->model, &batch, b->mask_rows, b->n_masks,
+                                  p->o->gradient_checkpointing); /* (M,H) */
     return model_masked_lm_logits(t, p->model, model_masked_lm_transform(t, p->model, rows), NULL,
                                   0); /* (M,V) */
 }

@@ -75,14 +75,13 @@ static cloze_status soft_create(verbalizer *v, model *m, const verbalizer_label_
     return CLOZE_OK;
 }
 
-static var *soft_forward(tape *t, verbalizer *v, const verbalizer_view *view,
-                         var *rows /* (B*k,H) */) {
+static var *soft_forward(tape *t, verbalizer *v, int32_t n_seqs, var *rows /* (B*k,H) */) {
     var *scores = op_linear_logits(t, rows, &v->soft, NULL); /* (B*k,C) */
-    if (view->n_masks == 1) return scores;
-    int32_t *offsets = tape_alloc(t, ((size_t)view->n_seqs + 1) * sizeof *offsets);
+    if (v->n_masks == 1) return scores;
+    int32_t *offsets = tape_alloc(t, ((size_t)n_seqs + 1) * sizeof *offsets);
     if (!offsets) return NULL;
-    for (int32_t b = 0; b <= view->n_seqs; b++) offsets[b] = b * view->n_masks;
-    return op_mean_pool(t, scores, offsets, view->n_seqs); /* (B,C) */
+    for (int32_t b = 0; b <= n_seqs; b++) offsets[b] = b * v->n_masks;
+    return op_mean_pool(t, scores, offsets, n_seqs); /* (B,C) */
 }
 
 /* ---- manual ---- */
@@ -152,8 +151,8 @@ static cloze_status manual_create(verbalizer *v, const verbalizer_label_words *w
     return CLOZE_OK;
 }
 
-static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g,
-                           const verbalizer_view *view, var *rows) {
+static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g, int32_t n_seqs,
+                           var *rows) {
     var *scores = model_masked_lm_logits(t, m, rows, g->rows, g->n_rows); /* (B*k,U) */
     int64_t width = g->n_rows;
     if (v->normalised) {
@@ -165,7 +164,7 @@ static var *manual_forward(tape *t, verbalizer *v, model *m, word_group *g,
         scores = op_concat_columns(t, parts, 2); /* (B*k,U+1) */
         width++;
     }
-    var *by_sequence = op_reshape(t, scores, view->n_seqs, g->n_masks * width); /* (B,k*width) */
+    var *by_sequence = op_reshape(t, scores, n_seqs, g->n_masks * width); /* (B,k*width) */
     return op_linear_exact(t, by_sequence, &g->mix, NULL);                      /* (B,C) */
 }
 
@@ -217,10 +216,8 @@ int32_t verbalizer_view_masks(const verbalizer *v, int32_t view) {
 verbalizer_kind verbalizer_get_kind(const verbalizer *v) { return v->kind; }
 param *verbalizer_param(verbalizer *v) { return v->kind == VERBALIZER_SOFT ? &v->soft : NULL; }
 
-var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, const verbalizer_view *view,
-                        var *hidden) {
-    var *rows = op_gather_rows(t, hidden, view->mask_rows, (int64_t)view->n_seqs * view->n_masks);
-    rows = model_masked_lm_transform(t, m, rows); /* (B*k,H) */
-    if (v->kind == VERBALIZER_SOFT) return soft_forward(t, v, view, rows);
-    return manual_forward(t, v, m, &v->groups[i], view, rows);
+var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, int32_t n_seqs, var *masks) {
+    var *rows = model_masked_lm_transform(t, m, masks); /* (B*k,H) */
+    if (v->kind == VERBALIZER_SOFT) return soft_forward(t, v, n_seqs, rows);
+    return manual_forward(t, v, m, &v->groups[i], n_seqs, rows);
 }

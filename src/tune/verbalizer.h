@@ -26,13 +26,6 @@ typedef struct verbalizer_label_words {
     const int32_t *token_ids;
 } verbalizer_label_words;
 
-/* The masks of one view of a batch: every sequence has n_masks of them. */
-typedef struct verbalizer_view {
-    const int32_t *mask_rows; /* (B * n_masks) rows of the packed batch, by sequence */
-    int32_t n_masks;
-    int32_t n_seqs; /* B */
-} verbalizer_view;
-
 typedef struct verbalizer verbalizer;
 
 /* fixed_masks: the number of masks that the template fixes, 0 = the words' own. A manual verbalizer
@@ -47,9 +40,8 @@ verbalizer_kind verbalizer_get_kind(const verbalizer *v);
 /* The soft head's weight (C,H), named "verbalizer.weight"; NULL for manual. Group PROMPT. */
 param *verbalizer_param(verbalizer *v);
 
-/* Scores (B,C) of view `i` given the hidden states (N,H) of its batch; the sum over views is the
- * logit. f32. */
-var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, const verbalizer_view *view,
-                        var *hidden);
+/* Scores (B,C) of view `i`, f32; the sum over views is the logit. masks (B*k,H): the hidden states
+ * of its B sequences' masks, sequence by sequence, k = verbalizer_view_masks. */
+var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, int32_t n_seqs, var *masks);
 
 #endif

@@ -167,9 +167,9 @@ static void engine_close(engine *e) {
     e->backend->device_close(e->device);
 }
 
-/* Logits (R,V) or (B,C) of hidden states (N,H). */
-static var *head_logits(const fixture *f, model *m, tape *t, var *hidden) {
-    var *rows = op_gather_rows(t, hidden, f->rows, f->n_rows);
+/* Logits (R,V) or (B,C) at the rows that the fixture reads. */
+static var *head_logits(const fixture *f, model *m, tape *t, bool checkpointing) {
+    var *rows = model_encode_rows(t, m, &f->batch, f->rows, f->n_rows, checkpointing);
     if (f->head == MODEL_HEAD_SEQUENCE_CLASSIFICATION) return model_classify(t, m, rows);
     return model_masked_lm_logits(t, m, model_masked_lm_transform(t, m, rows), NULL, 0);
 }

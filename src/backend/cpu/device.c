@@ -1,9 +1,7 @@
 /* Opening and closing the CPU device, and its memory. */
-#define _GNU_SOURCE /* madvise */
 #include "backend/cpu/device.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/onednn.h"
@@ -19,8 +17,7 @@
 void *device_mem_new(size_t bytes) {
     if (bytes < HUGE_FROM) return mem_calloc(bytes > 0 ? bytes : 1, 1);
     void *p = mem_map_zero(bytes);
-    /* A refusal only costs speed. */
-    if (p) madvise(p, bytes, MADV_HUGEPAGE);
+    if (p) mem_map_dense(p, bytes);
     return p;
 }
 

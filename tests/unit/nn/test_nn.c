@@ -238,7 +238,7 @@ static var *slots_loss(void *ctx, bool with_grad) {
     tape *t = x->e.tape;
     tape_begin_step(t, with_grad, 0, NULL, 0);
     var *h = nn_embeddings_forward(t, &x->embeddings, &x->batch);
-    h = nn_encoder_layer_forward(t, &x->layer, &x->batch, h);
+    h = nn_encoder_layer_forward(t, &x->layer, &x->batch, NULL, h);
     return op_sum(t, op_mul(t, h, random_input(&x->e, 8, H, 99)), 1.0f);
 }
 
@@ -372,6 +372,64 @@ static void failing_prefix_fails_the_step(void **unused) {
     slots_close(x);
 }
 
+/* ---- rows that are read ---- */
+
+/* A row of the first sequence, three of the second, one of them twice; not in order within it. */
+static const int32_t READ[] = {1, 6, 4, 6};
+static const int32_t READ_OFFSETS[] = {0, 1, 4};
+enum { N_READ = sizeof READ / sizeof *READ };
+
+/* The layer's result (N_READ,H) at READ: made for these rows alone, or taken from all. */
+static var *read_rows(slots *x, bool alone, bool with_grad) {
+    static const uint64_t KEYS[8] = {11, 12, 13, 14, 15, 16, 17, 18};
+    tape *t = x->e.tape;
+    nn_rows rows = {READ, READ_OFFSETS};
+    tape_begin_step(t, with_grad, 5, KEYS, 8);
+    var *h = nn_embeddings_forward(t, &x->embeddings, &x->batch);
+    h = nn_encoder_layer_forward(t, &x->layer, &x->batch, alone ? &rows : NULL, h);
+    if (!alone) h = op_gather_rows(t, h, READ, N_READ);
+    return h;
+}
+
+static float *rows_gradient(slots *x, bool alone, param *p) {
+    param_block_zero_grad(x->block);
+    var *h = read_rows(x, alone, true);
+    var *root =
+        op_sum(x->e.tape, op_mul(x->e.tape, h, random_input(&x->e, N_READ, H, 99)), 1.0f);
+    must_tape(&x->e);
+    MUST(tape_backward(x->e.tape, &root, NULL, 1, err));
+    float *copy = mem_alloc((size_t)(p->w.t.rows * p->w.t.cols) * sizeof *copy);
+    memcpy(copy, p->grad.data, (size_t)(p->w.t.rows * p->w.t.cols) * sizeof *copy);
+    return copy;
+}
+
+/* With dropout and a prefix, values and gradients are those of a layer that makes every row. */
+static void rows_alone_are_rows_of_all(void **unused) {
+    slots *x = slots_open();
+    x->layer.dropout_p = x->layer.attention.dropout_p = 0.3f;
+    x->layer.attention.prefix = give_prefix;
+    x->layer.attention.prefix_state = x;
+    float *got = read_var(&x->e, read_rows(x, true, false));
+    float *want = read_var(&x->e, read_rows(x, false, false));
+    for (int i = 0; i < N_READ * H; i++) assert_near("row", got[i], want[i], 1e-6);
+    mem_free(got);
+    mem_free(want);
+    param *const params[] = {x->embeddings.tables[0], x->layer.attention.qkv.weight,
+                             x->layer.attention.output.weight, x->layer.intermediate.weight,
+                             x->layer.attention_norm.gamma, x->prefix_key};
+    for (size_t k = 0; k < COUNT(params); k++) params[k]->requires_grad = true;
+    train_begin(x);
+    for (size_t k = 0; k < COUNT(params); k++) {
+        got = rows_gradient(x, true, params[k]);
+        want = rows_gradient(x, false, params[k]);
+        for (int64_t i = 0; i < params[k]->w.t.rows * params[k]->w.t.cols; i++)
+            assert_near(params[k]->name, got[i], want[i], 1e-5);
+        mem_free(got);
+        mem_free(want);
+    }
+    slots_close(x);
+}
+
 /* ---- positions ---- */
 
 /* Given position ids, an offset, and running ones: rows of the table are told by their values. */
@@ -425,6 +483,7 @@ int main(void) {
         cmocka_unit_test(prefix_is_attended_to),
         cmocka_unit_test(prefix_without_weight_is_no_prefix),
         cmocka_unit_test(failing_prefix_fails_the_step),
+        cmocka_unit_test(rows_alone_are_rows_of_all),
         cmocka_unit_test(positions_are_given_or_run),
         cmocka_unit_test(position_beyond_the_table_is_refused),
     };

@@ -50,8 +50,8 @@ enum { B = 2, MASK = 4, MAX_TOKENS = 32, MAX_MASKS = 3 };
 
 typedef struct view_batch {
     int32_t offsets[B + 1], ids[MAX_TOKENS], mask_rows[B * MAX_MASKS];
+    int32_t n_mask_rows;
     nn_batch batch;
-    verbalizer_view view;
 } view_batch;
 
 static void fill_view(view_batch *v, int32_t n_masks) {
@@ -70,7 +70,7 @@ static void fill_view(view_batch *v, int32_t n_masks) {
     }
     v->offsets[B] = n;
     v->batch = (nn_batch){.n_seqs = B, .n_tokens = n, .offsets = v->offsets, .input_ids = v->ids};
-    v->view = (verbalizer_view){v->mask_rows, n_masks, B};
+    v->n_mask_rows = m;
 }
 
 typedef struct fixture {
@@ -86,8 +86,8 @@ static var *scores_of(fixture *f) {
     for (int32_t i = 0; i < verbalizer_n_views(f->verbalizer); i++) {
         view_batch v;
         fill_view(&v, verbalizer_view_masks(f->verbalizer, i));
-        var *hidden = model_encode(f->e.tape, f->model, &v.batch, false);
-        var *scores = verbalizer_forward(f->e.tape, f->verbalizer, f->model, i, &v.view, hidden);
+        var *masks = model_encode_rows(f->e.tape, f->model, &v.batch, v.mask_rows, v.n_mask_rows, false);
+        var *scores = verbalizer_forward(f->e.tape, f->verbalizer, f->model, i, B, masks);
         sum = sum ? op_add(f->e.tape, sum, scores) : scores;
     }
     return sum;
