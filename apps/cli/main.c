@@ -47,8 +47,11 @@ static int write_stdout(void *user, const char *text, size_t n) {
     return 1;
 }
 
+/* A reader that goes away, as in `cloze predict ... | head`, has what it wanted: nothing is said.
+ */
 static int fail(const char *command, const cloze_error *error, int write_errno) {
     terminal_clear();
+    if (write_errno == EPIPE) return (int)error->code;
     fprintf(stderr, "cloze %s: %s", command, error->message);
     if (write_errno) fprintf(stderr, ": %s", strerror(write_errno));
     fputc('\n', stderr);
@@ -80,8 +83,9 @@ static int run(const struct command *c, cloze_args args) {
 static int finish(const char *command, int code) {
     errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLOZE_OK) {
-        fprintf(stderr, "cloze %s: the output could not be written: %s\n", command,
-                strerror(errno));
+        if (errno != EPIPE)
+            fprintf(stderr, "cloze %s: the output could not be written: %s\n", command,
+                    strerror(errno));
         return CLOZE_ERR_IO;
     }
     return code;

@@ -2,6 +2,7 @@
  * The commands of cloze.h: an argument list becomes options, options a run, a run its result. The
  * program and every other caller come in through here.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "api/api_internal.h"
@@ -66,21 +67,29 @@ cloze_status cloze_pretrain(cloze_args args, const cloze_callbacks *callbacks, c
 typedef cloze_status (*stream_command)(const options *o, const cloze_callbacks *callbacks,
                                        const output *out, cloze_error *err);
 
+typedef struct output_file {
+    file_writer writer;
+    int failure; /* errno of a write that failed */
+} output_file;
+
 static int write_to_file(void *user, const char *text, size_t n) {
-    file_writer *w = user;
-    return fwrite(text, 1, n, w->stream) == n ? 0 : 1;
+    output_file *f = user;
+    if (fwrite(text, 1, n, f->writer.stream) == n && fflush(f->writer.stream) == 0) return 0;
+    f->failure = errno;
+    return 1;
 }
 
 /* With --output the predictions go to a file, which stands only when all of them are in it. */
 static cloze_status predict(const options *o, const cloze_callbacks *callbacks, const output *out,
                             cloze_error *err) {
-    file_writer w;
+    output_file f = {.failure = 0};
     if (!o->output || strcmp(o->output, "-") == 0)
         return predict_stream(o, callbacks, out->write, out->user, err);
-    CLOZE_TRY(file_writer_open(&w, o->output, err));
-    cloze_status status = predict_stream(o, callbacks, write_to_file, &w, err);
-    if (status == CLOZE_OK) return file_writer_commit(&w, err);
-    file_writer_abort(&w);
+    CLOZE_TRY(file_writer_open(&f.writer, o->output, err));
+    cloze_status status = predict_stream(o, callbacks, write_to_file, &f, err);
+    if (status == CLOZE_OK) return file_writer_commit(&f.writer, err);
+    file_writer_abort(&f.writer);
+    if (f.failure) CLOZE_FAIL(err, IO, "%s: cannot write: %s", o->output, strerror(f.failure));
     return status;
 }
 
@@ -123,6 +132,9 @@ cloze_status cloze_help(const char *command, char **text, cloze_error *err) {
     char letter = command ? options_command_letter(command) : 0;
     buf b;
     if (!letter) {
+        if (command && options_is_planned_command(command))
+            CLOZE_FAIL(err, USAGE,
+                       "`cloze %s` is not built yet in this version; nothing was started", command);
         const char *hint = command ? options_nearest_command(command) : NULL;
         if (hint)
             CLOZE_FAIL(err, USAGE, "unknown command \"%.80s\"; did you mean %s?", command, hint);

@@ -39,10 +39,9 @@ static cloze_status fail_memory(const char *path, cloze_error *err) {
 static cloze_status open_read(const char *path, cloze_status missing_code, int *fd,
                               struct stat *info, cloze_error *err) {
     *fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (*fd < 0) {
-        bool missing = errno == ENOENT || errno == ENOTDIR;
-        return fail_errno(path, "open", missing ? missing_code : CLOZE_ERR_IO, err);
-    }
+    if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return error_set(err, missing_code, "%s: there is no such file", path);
+    if (*fd < 0) return fail_errno(path, "open", CLOZE_ERR_IO, err);
     if (fstat(*fd, info) != 0) {
         fail_errno(path, "read", CLOZE_ERR_IO, err);
         close(*fd);
@@ -50,7 +49,7 @@ static cloze_status open_read(const char *path, cloze_status missing_code, int *
     }
     if (S_ISDIR(info->st_mode)) {
         close(*fd);
-        CLOZE_FAIL(err, IO, "%s: is a directory, not a file", path);
+        return error_set(err, missing_code, "%s: is a directory, not a file", path);
     }
     return CLOZE_OK;
 }
@@ -66,7 +65,7 @@ cloze_status file_map_open(const char *path, cloze_status missing_code, file_map
     CLOZE_TRY(open_read(path, missing_code, &fd, &info, err));
     if (!S_ISREG(info.st_mode)) {
         close(fd);
-        CLOZE_FAIL(err, IO, "%s: must be a regular file", path);
+        return error_set(err, missing_code, "%s: must be a regular file", path);
     }
     size_t size = (size_t)info.st_size;
     void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : (void *)nothing;
@@ -204,7 +203,10 @@ static cloze_status create_beside(file_writer *w, int *fd, cloze_error *err) {
         *fd = open(w->tmp_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (*fd < 0 && errno == EEXIST);
     if (*fd >= 0) return CLOZE_OK;
-    fail_errno(w->path, "create", CLOZE_ERR_IO, err);
+    if (errno == ENOENT || errno == ENOTDIR)
+        error_set(err, CLOZE_ERR_IO, "%s: cannot create: there is no such directory", w->path);
+    else
+        fail_errno(w->path, "create", CLOZE_ERR_IO, err);
     mem_free(w->tmp_path);
     w->tmp_path = NULL;
     return CLOZE_ERR_IO;

@@ -1,8 +1,8 @@
 /*
  * Files: mapping, bounded reading, and writing that is never half done (a file is written beside
- * its place, synced and renamed into it). Errors name the path and the reason. "Does not exist" is
- * reported with `missing_code`, so that the caller decides between DATA and MODEL; other failures
- * are CLOZE_ERR_IO.
+ * its place, synced and renamed into it). Errors name the path and the reason. "Does not exist"
+ * and "is no file" are reported with `missing_code`, so that the caller decides between DATA and
+ * MODEL; other failures are CLOZE_ERR_IO.
  */
 #ifndef CLOZE_BASE_FILE_H
 #define CLOZE_BASE_FILE_H

@@ -1,6 +1,7 @@
 /* Data sets in memory: records copied into one arena, checked, and their labels looked up. */
 #include "prompt/dataset.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 #define TEXT_CHUNK ((size_t)64 << 10)
 #define NOTED_LABELS_MAX 10 /* labels without examples that a note names */
+#define LISTED_LABELS_BYTES 400
 
 /* Arena blocks are aligned for tensors; strings share chunks instead. */
 typedef struct string_pool {
@@ -147,17 +149,31 @@ cloze_status dataset_parse(const char *text, size_t n, const char *what,
     return read_source(NULL, text, n, what, opts, labels, out, err);
 }
 
+/* The names of a label set for an error: all of a few, the first ones of many. */
+static void list_labels(const label_set *labels, char out[LISTED_LABELS_BYTES]) {
+    size_t used = 0;
+    out[0] = '\0';
+    for (int32_t l = 0; l < labels->n; l++) {
+        size_t n = strlen(labels->entries[l].name);
+        if (used + n + 40 > LISTED_LABELS_BYTES) {
+            snprintf(out + used, LISTED_LABELS_BYTES - used, " and %d more", (int)(labels->n - l));
+            return;
+        }
+        used += (size_t)snprintf(out + used, LISTED_LABELS_BYTES - used, "%s%s", l ? ", " : "",
+                                 labels->entries[l].name);
+    }
+}
+
 static cloze_status fail_unknown(const dataset *data, const example *ex, const label_set *labels,
                                  cloze_error *err) {
+    char list[LISTED_LABELS_BYTES];
     const char *near = label_set_nearest(labels, ex->label_name, strlen(ex->label_name));
     if (near)
         CLOZE_FAIL(err, DATA, "%s:%lld: unknown label \"%.200s\"; is \"%.200s\" meant?", data->path,
                    (long long)ex->line, ex->label_name, near);
-    CLOZE_FAIL(
-        err, DATA,
-        "%s:%lld: unknown label \"%.200s\"; the %d known labels are \"%.100s\" to \"%.100s\"",
-        data->path, (long long)ex->line, ex->label_name, (int)labels->n, labels->entries[0].name,
-        labels->entries[labels->n - 1].name);
+    list_labels(labels, list);
+    CLOZE_FAIL(err, DATA, "%s:%lld: unknown label \"%.200s\"; the labels are: %s", data->path,
+               (long long)ex->line, ex->label_name, list);
 }
 
 cloze_status dataset_assign_labels(dataset *data, const label_set *labels, cloze_error *err) {

@@ -50,7 +50,7 @@ static cloze_status reader_fill(line_reader *r, cloze_error *err) {
     do {
         got = read(r->fd, r->buffer + r->end, room);
     } while (got < 0 && errno == EINTR);
-    if (got < 0 && errno == EISDIR) CLOZE_FAIL(err, DATA, "%s is a directory, not a file", r->name);
+    if (got < 0 && errno == EISDIR) CLOZE_FAIL(err, DATA, "%s: is a directory, not a file", r->name);
     if (got < 0) CLOZE_FAIL(err, IO, "%s: cannot be read: %s", r->name, strerror(errno));
     r->end += (size_t)got;
     r->at_end = got == 0;

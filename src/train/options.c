@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 typedef enum option_kind {
     KIND_GROUP,
     KIND_STRING,
@@ -119,17 +121,18 @@ bool options_parse_bool(const char *text, bool *out) {
     return false;
 }
 
-static cloze_status set_number(options *o, const option_row *row, const char *value,
-                               cloze_error *err) {
+static cloze_status set_number(options *o, const option_row *row, const char *name,
+                               const char *value, cloze_error *err) {
     char *end;
     double number = strtod(value, &end); /* too large a one is infinite, too small a one 0 */
     if (end == value || *end || strspn(value, "+-.0123456789eE") != strlen(value))
-        CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a number", row->name, value);
+        CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a number", name, value);
     if (row->kind == KIND_INT && number != floor(number))
-        CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a whole number", row->name, value);
+        CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not a whole number", name, value);
     if (number < row->min || number > row->max)
-        CLOZE_FAIL(err, USAGE, "--%s: %s is out of range (%.12g to %.12g)", row->name, value,
-                   row->min, row->max);
+        CLOZE_FAIL(err, USAGE, "--%s: %s is out of range (%.*g to %.*g)", name, value,
+                   row->kind == KIND_INT ? 17 : 12, row->min, row->kind == KIND_INT ? 17 : 12,
+                   row->max);
     if (row->kind == KIND_INT)
         *(int64_t *)field(o, row) = (int64_t)number;
     else
@@ -146,18 +149,34 @@ static bool is_choice(const char *choices, const char *value) {
     return false;
 }
 
-static cloze_status set_row(options *o, int index, const char *value, cloze_error *err) {
+/* Texts may be empty and must be UTF-8; names of files and columns are the other way round. */
+static cloze_status check_string(int index, const char *name, const char *value, cloze_error *err) {
+    if (index == OPTION_text || index == OPTION_text_b || index == OPTION_prompt) {
+        size_t n = strlen(value), valid = utf8_valid_prefix(value, n);
+        if (valid < n)
+            CLOZE_FAIL(err, USAGE, "--%s: column %zu is not UTF-8 (byte 0x%02X)", name,
+                       utf8_count(value, valid) + 1, (unsigned)(unsigned char)value[valid]);
+        return CLOZE_OK;
+    }
+    if (!*value) CLOZE_FAIL(err, USAGE, "--%s is empty; it wants a %s", name, ROWS[index].metavar);
+    return CLOZE_OK;
+}
+
+/* name: the flag as it was written, which may be an alias. */
+static cloze_status set_row(options *o, int index, const char *name, const char *value,
+                            cloze_error *err) {
     const option_row *row = &ROWS[index];
     if (row->kind == KIND_BOOL) {
         if (!options_parse_bool(value, field(o, row)))
-            CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is neither true nor false", row->name, value);
+            CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is neither true nor false", name, value);
     } else if (row->kind == KIND_INT || row->kind == KIND_REAL) {
-        CLOZE_TRY(set_number(o, row, value, err));
+        CLOZE_TRY(set_number(o, row, name, value, err));
     } else {
         if (row->kind == KIND_CHOICE && !is_choice(row->metavar, value))
-            CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not one of %s", row->name, value, row->metavar);
+            CLOZE_FAIL(err, USAGE, "--%s: \"%s\" is not one of %s", name, value, row->metavar);
+        if (row->kind == KIND_STRING) CLOZE_TRY(check_string(index, name, value, err));
         const char *copy = arena_strdup(&o->memory, value);
-        if (!copy) CLOZE_FAIL(err, MEMORY, "out of memory for --%s", row->name);
+        if (!copy) CLOZE_FAIL(err, MEMORY, "out of memory for --%s", name);
         *(const char **)field(o, row) = copy;
     }
     o->is_set[index] = true;
@@ -200,6 +219,14 @@ static const char *nearest(char command, const char *name) {
     return best;
 }
 
+bool options_is_planned_command(const char *name) {
+    static const char *const planned[] = {"infer",  "pet",   "search",  "generate",
+                                          "export", "serve", "explain", "compare"};
+    for (size_t i = 0; i < sizeof planned / sizeof *planned; i++)
+        if (strcmp(planned[i], name) == 0) return true;
+    return false;
+}
+
 const char *options_nearest_command(const char *name) {
     const char *best = NULL;
     int best_distance = 1 + (int)strlen(name) / 3;
@@ -223,14 +250,35 @@ static int find_option(char command, const char *name, bool *finetune) {
     return -1;
 }
 
+/* The commands that know a flag by this name, as letters; NULL when none does. */
+static const char *commands_with(const char *name) {
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (ROWS[i].kind != KIND_GROUP && strcmp(ROWS[i].name, name) == 0) return ROWS[i].commands;
+    for (size_t i = 0; i < sizeof ALIASES / sizeof *ALIASES; i++)
+        if (strcmp(ALIASES[i].alias, name) == 0) return ALIASES[i].commands;
+    return NULL;
+}
+
+/* A flag that exists, but not for this command: says which commands have it. */
+static cloze_status misplaced_flag(char command, const char *name, const char *commands,
+                                   cloze_error *err) {
+    char list[128] = "";
+    size_t used = 0, n = strlen(commands);
+    for (size_t i = 0; i < n && used < sizeof list; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s",
+                                 i == 0       ? ""
+                                 : i + 1 == n ? " and "
+                                              : ", ",
+                                 command_name(commands[i]));
+    CLOZE_FAIL(err, USAGE, "--%s is not a flag of `cloze %s`; %s %s it", name,
+               command_name(command), list, n == 1 ? "has" : "have");
+}
+
 static cloze_status unknown_flag(char command, const char *name, cloze_error *err) {
-    for (int i = 0; i < OPTION_COUNT; i++) {
-        if (ROWS[i].kind == KIND_GROUP || strcmp(ROWS[i].name, name) != 0) continue;
-        if (!ROWS[i].commands[0])
-            CLOZE_FAIL(err, USAGE, "--%s is not built yet in this version; nothing was started",
-                       name);
-        CLOZE_FAIL(err, USAGE, "--%s is not a flag of `cloze %s`", name, command_name(command));
-    }
+    const char *commands = commands_with(name);
+    if (commands && !commands[0])
+        CLOZE_FAIL(err, USAGE, "--%s is not built yet in this version; nothing was started", name);
+    if (commands) return misplaced_flag(command, name, commands, err);
     const char *hint = nearest(command, name);
     if (hint) CLOZE_FAIL(err, USAGE, "unknown flag --%s; did you mean --%s?", name, hint);
     CLOZE_FAIL(err, USAGE, "unknown flag --%s (cloze %s --help lists them)", name,
@@ -241,7 +289,7 @@ cloze_status options_set(options *o, const char *name, const char *value, cloze_
     bool finetune = false;
     int index = find_option(o->command, name, &finetune);
     if (index < 0) return unknown_flag(o->command, name, err);
-    return set_row(o, index, value, err);
+    return set_row(o, index, name, value, err);
 }
 
 /* ---- the argument list ---- */
@@ -279,26 +327,75 @@ static cloze_status split_flag(const char *argument, char name[64], const char *
     return CLOZE_OK;
 }
 
-static cloze_status parse_flag(options *o, int argc, char *const argv[], int *i, bool *finetune,
-                               cloze_error *err) {
-    char name[64];
-    const char *value;
-    if (strncmp(argv[*i], "--", 2) != 0)
+/* An argument list being read. */
+typedef struct argument_list {
+    int argc;
+    char *const *argv;
+    int at;
+    bool finetune;                   /* an alias of the fine-tuning script was among them */
+    const char *given[OPTION_COUNT]; /* the values so far */
+    const char *switched; /* the boolean flag just before that stood without a value, or NULL */
+} argument_list;
+
+/* Bytes of a hyphen or of a dash that word processors make of it; 0 = neither. */
+static size_t dash_prefix(const char *text) {
+    static const char *const dashes[] = {"-", "\xE2\x80\x93", "\xE2\x80\x94", "\xE2\x88\x92",
+                                         "\xEF\xBC\x8D"};
+    for (size_t i = 0; i < sizeof dashes / sizeof *dashes; i++)
+        if (strncmp(text, dashes[i], strlen(dashes[i])) == 0) return strlen(dashes[i]);
+    return 0;
+}
+
+/* An argument that does not begin with two hyphens and one letter. */
+static cloze_status not_a_flag(const argument_list *list, cloze_error *err) {
+    const char *argument = list->argv[list->at], *name = argument;
+    while (dash_prefix(name)) name += dash_prefix(name);
+    if (name != argument && *name)
+        CLOZE_FAIL(err, USAGE, "\"%.80s\": a flag begins with two plain hyphens, --%.80s", argument,
+                   name);
+    if (list->switched)
         CLOZE_FAIL(err, USAGE,
-                   "\"%.80s\" is not a flag (flags begin with --; quote a text that has blanks)",
-                   argv[*i]);
-    CLOZE_TRY(split_flag(argv[*i], name, &value, err));
-    int index = find_option(o->command, name, finetune);
+                   "\"%.80s\" is not a flag, and %.80s stands alone or takes true or false",
+                   argument, list->switched);
+    CLOZE_FAIL(err, USAGE,
+               "\"%.80s\" is not a flag (flags begin with --; quote a text that has blanks)",
+               argument);
+}
+
+/* Two values for one flag: whoever wrote them meant one of them, and nobody can tell which. */
+static cloze_status check_given(argument_list *list, int index, const char *name, const char *value,
+                                cloze_error *err) {
+    const char *before = list->given[index];
+    list->given[index] = value;
+    if (!before || strcmp(before, value) == 0) return CLOZE_OK;
+    if (strcmp(name, ROWS[index].name) != 0)
+        CLOZE_FAIL(err, USAGE, "--%s (the same as --%s) is given twice: %.80s and %.80s", name,
+                   ROWS[index].name, before, value);
+    CLOZE_FAIL(err, USAGE, "--%s is given twice: %.80s and %.80s", name, before, value);
+}
+
+static cloze_status parse_flag(options *o, argument_list *list, cloze_error *err) {
+    char name[64];
+    const char *value, *flag = list->argv[list->at];
+    if (strncmp(flag, "--", 2) != 0 || dash_prefix(flag + 2)) return not_a_flag(list, err);
+    CLOZE_TRY(split_flag(flag, name, &value, err));
+    const char *next = list->at + 1 < list->argc ? list->argv[list->at + 1] : NULL;
+    int index = find_option(o->command, name, &list->finetune);
     if (index < 0) return unknown_flag(o->command, name, err);
+    list->switched = NULL;
     if (!value && ROWS[index].kind == KIND_BOOL) {
-        bool ignored;
-        value = *i + 1 < argc && options_parse_bool(argv[*i + 1], &ignored) ? argv[++*i] : "true";
+        bool ignored, takes_next = next && options_parse_bool(next, &ignored);
+        value = takes_next ? next : "true";
+        list->at += takes_next;
+        if (!takes_next) list->switched = flag;
     } else if (!value) {
-        if (*i + 1 >= argc || strncmp(argv[*i + 1], "--", 2) == 0)
+        if (!next || strncmp(next, "--", 2) == 0)
             CLOZE_FAIL(err, USAGE, "--%s needs a value (%s)", name, ROWS[index].metavar);
-        value = argv[++*i];
+        value = next;
+        list->at++;
     }
-    return set_row(o, index, value, err);
+    CLOZE_TRY(check_given(list, index, name, value, err));
+    return set_row(o, index, name, value, err);
 }
 
 /* Without slashes at its end, so that what is said about files in it reads well. */
@@ -315,13 +412,10 @@ static cloze_status trim_output_dir(options *o, cloze_error *err) {
 
 cloze_status options_parse(options *o, char command, int argc, char *const argv[],
                            cloze_error *err) {
-    bool finetune = false;
+    argument_list list = {.argc = argc, .argv = argv};
     set_defaults(o, command);
-    for (int i = 0; i < argc; i++) {
-        cloze_status status = parse_flag(o, argc, argv, &i, &finetune, err);
-        if (status != CLOZE_OK) return status;
-    }
-    apply_rules(o, finetune);
+    for (; list.at < argc; list.at++) CLOZE_TRY(parse_flag(o, &list, err));
+    apply_rules(o, list.finetune);
     return trim_output_dir(o, err);
 }
 

@@ -55,6 +55,8 @@ typedef struct options {
 char options_command_letter(const char *command);
 /* The command that `name` was probably meant to be; NULL when none is near. */
 const char *options_nearest_command(const char *name);
+/* A command that the documentation of cloze names and that this version does not have. */
+bool options_is_planned_command(const char *name);
 /* true, yes, on, 1 and their opposites; false when text is neither. */
 bool options_parse_bool(const char *text, bool *out);
 /* Defaults, then argv[0..argc): every error is ERR_USAGE and names the flag (and the nearest known

@@ -231,7 +231,7 @@ static void test_labels(void **state) {
     status = dataset_parse("x\tfoo\n", 6, "t.txt", &opts, &labels, &data, &err);
     CHECK_ERROR(
         status, err, CLOZE_ERR_DATA,
-        "t.txt:1: unknown label \"foo\"; the 3 known labels are \"news_car\" to \"news_tech\"");
+        "t.txt:1: unknown label \"foo\"; the labels are: news_car, news_story, news_tech");
     buf_deinit(&notes);
     label_set_deinit(&labels);
 }

@@ -81,13 +81,11 @@ static void dashes_underscores_and_equals(void **unused) {
         assert_true(o.max_grad_norm == 0.5);
         options_deinit(&o);
     }
-    /* the last one counts; a value may begin with one dash, hold '=' or be empty */
-    options o = parse(
-        'T', ARGS("--max_steps", "-1", "--prompt=a=b", "--seed=1", "--seed=2", "--data_dir="));
+    /* the same twice is harmless; a value may begin with one dash, hold '=', a text may be empty */
+    options o = parse('T', ARGS("--max_steps", "-1", "--prompt=a=b", "--seed=2", "--seed", "2"));
     assert_int_equal(o.max_steps, -1);
     assert_string_equal(o.prompt, "a=b");
     assert_int_equal(o.seed, 2);
-    assert_string_equal(o.data_dir, "");
     options_deinit(&o);
     o = parse('T', ARGS("--prompt", "", "--data_dir", "-"));
     assert_string_equal(o.prompt, "");
@@ -197,9 +195,13 @@ static void wrong_flags_are_explained(void **unused) {
         {'T', "--", "unknown flag --"},
         {'T', "--=5", "unknown flag --=5"},
         {'T', "learning_rate", "\"learning_rate\" is not a flag"},
-        {'T', "-h", "\"-h\" is not a flag"},
+        {'T', "-h", "\"-h\": a flag begins with two plain hyphens, --h"},
+        {'T', "\xE2\x80\x94max_steps", "a flag begins with two plain hyphens, --max_steps"},
+        {'T', "---max_steps", "a flag begins with two plain hyphens, --max_steps"},
         {'T', "", "is not a flag"},
-        {'T', "--top_k", "--top_k is not a flag of `cloze train`"},
+        {'T', "--top_k", "--top_k is not a flag of `cloze train`; fill has it"},
+        {'F', "--do_train", "--do_train is not a flag of `cloze fill`; train has it"},
+        {'K', "--text_column", "not a flag of `cloze tokenize`; train, eval and predict have it"},
         {'F', "--learning_rate", "--learning_rate is not a flag of `cloze fill`"},
         {'P', "--bach_size", "did you mean --batch_size?"},
         {'T', "--a_flag_whose_name_is_longer_than_any_that_there_could_ever_be_here_or_elsewhere",
@@ -215,6 +217,25 @@ static void missing_values_are_told(void **unused) {
     parse_fails('T', ARGS("--learning_rate", "--seed", "1"), "--learning_rate needs a value (X)");
     parse_fails('T', ARGS("--method"), "--method needs a value (prompt|finetune)");
     parse_fails('T', ARGS("--bf16", "true", "true"), "\"true\" is not a flag");
+    parse_fails('T', ARGS("--bf16", "maybe"), "--bf16 stands alone or takes true or false");
+    parse_fails('T', ARGS("--data_dir="), "--data_dir is empty; it wants a DIR");
+    parse_fails('P', ARGS("--input", ""), "--input is empty; it wants a FILE");
+}
+
+static void two_values_for_one_flag_are_refused(void **unused) {
+    parse_fails('T', ARGS("--seed", "1", "--seed=2"), "--seed is given twice: 1 and 2");
+    parse_fails(
+        'T', ARGS("--per_device_train_batch_size", "8", "--batch-size", "16"),
+        "--batch_size (the same as --per_device_train_batch_size) is given twice: 8 and 16");
+    parse_fails('T', ARGS("--bf16", "--bf16", "false"), "--bf16 is given twice: true and false");
+}
+
+static void texts_are_utf8(void **unused) {
+    parse_fails('F', ARGS("--text", "\xE4\xBB\x8A\xFF"),
+                "--text: column 2 is not UTF-8 (byte 0xFF)");
+    options o = parse('F', ARGS("--text", "\xE4\xBB\x8A", "--input", "\xFF"));
+    assert_string_equal(o.input, "\xFF"); /* a file name may be any bytes */
+    options_deinit(&o);
 }
 
 static void letters_and_names_of_commands(void **unused) {
@@ -284,7 +305,8 @@ static void aliases_set_their_options(void **unused) {
     assert_true(o.num_train_epochs == 2);
     assert_string_equal(o.model_name_or_path, "m");
     options_deinit(&o);
-    parse_fails('E', ARGS("--epochs", "2"), "unknown flag --epochs");
+    parse_fails('E', ARGS("--epochs", "2"),
+                "--epochs is not a flag of `cloze eval`; train and pretrain have it");
 }
 
 /* ---- what implies what ---- */
@@ -449,6 +471,8 @@ int main(void) {
         cmocka_unit_test(numbers_at_the_ends_of_their_ranges),
         cmocka_unit_test(wrong_flags_are_explained),
         cmocka_unit_test(missing_values_are_told),
+        cmocka_unit_test(two_values_for_one_flag_are_refused),
+        cmocka_unit_test(texts_are_utf8),
         cmocka_unit_test(letters_and_names_of_commands),
         cmocka_unit_test(script_names_imply_finetuning),
         cmocka_unit_test(aliases_set_their_options),
