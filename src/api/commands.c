@@ -7,19 +7,24 @@
 
 #include "api/api_internal.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "train/predictor.h"
 #include "train/pretrain.h"
 #include "train/run.h"
 
 #define RESULT_MAX ((size_t)256 << 20)
 
-static cloze_status parse(options *o, char command, cloze_args args, cloze_error *err) {
+static cloze_status parse(options *o, char command, cloze_args args,
+                          const cloze_callbacks *callbacks, cloze_error *err) {
     if (args.count < 0 || (args.count > 0 && !args.values))
         CLOZE_FAIL(err, USAGE, "the argument list is empty but has a count of %d", args.count);
     for (int i = 0; i < args.count; i++)
         if (!args.values[i]) CLOZE_FAIL(err, USAGE, "argument %d is NULL", i);
     cloze_status status = options_parse(o, command, args.count, args.values, err);
-    if (status != CLOZE_OK) options_deinit(o);
+    if (status != CLOZE_OK)
+        options_deinit(o);
+    else if (o->note[0])
+        log_line(callbacks, CLOZE_LOG_WARN, "%s", o->note);
     return status;
 }
 
@@ -33,7 +38,7 @@ static cloze_status run_for_result(char command, result_command run, cloze_args 
                                    cloze_error *err) {
     options o;
     buf results;
-    CLOZE_TRY(parse(&o, command, args, err));
+    CLOZE_TRY(parse(&o, command, args, callbacks, err));
     buf_init(&results, RESULT_MAX);
     cloze_status status = run(&o, callbacks, &results, err);
     if (status == CLOZE_OK && !buf_ok(&results))
@@ -100,7 +105,7 @@ static cloze_status run_stream(char command, stream_command run, cloze_args args
                                void *write_user, cloze_error *err) {
     options o;
     output out = {write ? write : write_nowhere, write_user};
-    CLOZE_TRY(parse(&o, command, args, err));
+    CLOZE_TRY(parse(&o, command, args, callbacks, err));
     cloze_status status = run(&o, callbacks, &out, err);
     options_deinit(&o);
     return status;

@@ -59,6 +59,60 @@ static cloze_status check_text(const char *text, size_t n, const char *what, clo
     return CLOZE_OK;
 }
 
+/* The last character before text[at] that is no blank; 0 = there is none. */
+static char before(const char *text, size_t at) {
+    while (at > 0 && strchr(" \t\r\n", text[at - 1])) at--;
+    return at > 0 ? text[at - 1] : 0;
+}
+
+/* True when a string that opened before text[at] is still open there. */
+static bool in_string_at(const char *text, size_t at) {
+    bool in_string = false;
+    for (size_t i = 0; i < at; i++) {
+        if (text[i] == '"') in_string = !in_string;
+        if (in_string && text[i] == '\\') i++;
+    }
+    return in_string;
+}
+
+/* What people get wrong in JSON, told from where the parser stopped; *at moves to the culprit. */
+static const char *find_reason(const char *text, size_t n, size_t *at) {
+    static const struct {
+        const char *found, *reason;
+    } starts[] = {
+        {"'", "not valid JSON: strings want double quotes"},
+        {"\xE2\x80\x9C", "not valid JSON: a typographic quote; strings want \""},
+        {"\xE2\x80\x9D", "not valid JSON: a typographic quote; strings want \""},
+        {"\xEF\xBC\x8C", "not valid JSON: a full-width comma"},
+        {"\xEF\xBC\x9A", "not valid JSON: a full-width colon"},
+        {"None", "not valid JSON: None is written null"},
+        {"NaN", "not valid JSON: NaN is not a JSON number"},
+        {"True", "not valid JSON: True is written true"},
+        {"False", "not valid JSON: False is written false"},
+    };
+    if (n == 0) return "empty, not JSON";
+    while (*at < n && strchr(" \t\r\n", text[*at])) ++*at;
+    /* cJSON stops behind the first character of a string, or of what should be one */
+    if (in_string_at(text, *at) && !memchr(text + *at, '"', n - *at)) {
+        while (text[*at] != '"') --*at;
+        return "not valid JSON: the string that begins here never ends";
+    }
+    if (*at > 0 && strchr("{,", before(text, *at - 1)) && !strchr("\"}] \t\r\n{,", text[*at - 1]))
+        --*at;
+    if (*at + 1 >= n && (*at == n || !strchr("}]", text[*at])))
+        return "not valid JSON: it breaks off";
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (strncmp(text + *at, starts[i].found, strlen(starts[i].found)) == 0)
+            return starts[i].reason;
+    char last = before(text, *at), c = text[*at];
+    if (c == '\\') return "not valid JSON: no known escape; a backslash itself is written twice";
+    if (last == ',' && (c == '}' || c == ']')) return "not valid JSON: a comma too many before it";
+    if (last == '{') return "not valid JSON: a key in double quotes is wanted";
+    if (strchr("\"{[", c) && last && strchr("\"}]0123456789el", last))
+        return "not valid JSON: a comma is missing before it";
+    return "not valid JSON";
+}
+
 /* text[n] must be NUL. */
 static cloze_status parse_terminated(const char *text, size_t n, const char *what,
                                      cloze_status code, cJSON **out, cloze_error *err) {
@@ -67,7 +121,8 @@ static cloze_status parse_terminated(const char *text, size_t n, const char *wha
     cJSON *root = cJSON_ParseWithLengthOpts(text, n, &end, 0);
     if (!root) {
         size_t at = end >= text && (size_t)(end - text) < n ? (size_t)(end - text) : n;
-        return fail_at(text, at, what, code, n ? "not valid JSON" : "empty, not JSON", err);
+        const char *reason = find_reason(text, n, &at);
+        return fail_at(text, at, what, code, reason, err);
     }
     end += strspn(end, " \t\r\n");
     if (end < text + n) {

@@ -40,15 +40,16 @@ static cloze_status pool_copy(string_pool *pool, const char *text, size_t n, con
 /* What a labelled or unlabelled record must have. */
 static cloze_status check_record(record *rec, dataset_labelling labelling, const char *name,
                                  cloze_error *err) {
-    long long line = (long long)rec->line;
+    char place[RECORD_PLACE_MAX];
+    record_place(place, name, rec->line, rec->column);
     if (labelling == DATASET_LABELS_NONE) return CLOZE_OK;
     if (text_is_blank(rec->text, rec->text_len))
-        CLOZE_FAIL(err, DATA, "%s:%lld: the text is empty", name, line);
+        CLOZE_FAIL(err, DATA, "%s: the text is empty", place);
     if (!rec->label && labelling == DATASET_LABELS_REQUIRED)
-        CLOZE_FAIL(err, DATA, "%s:%lld: no label", name, line);
+        CLOZE_FAIL(err, DATA, "%s: no label", place);
     if (!rec->label) return CLOZE_OK;
     text_trim(&rec->label, &rec->label_len);
-    if (rec->label_len == 0) CLOZE_FAIL(err, DATA, "%s:%lld: the label is empty", name, line);
+    if (rec->label_len == 0) CLOZE_FAIL(err, DATA, "%s: the label is empty", place);
     return CLOZE_OK;
 }
 
@@ -57,13 +58,42 @@ static cloze_status add_example(dataset *data, int64_t *cap, string_pool *pool, 
     if (data->n >= INT32_MAX)
         CLOZE_FAIL(err, DATA, "%s: more than %d examples", data->path, INT32_MAX);
     GROW_TO(err, data->examples, *cap, data->n + 1);
-    example ex = {
-        .text_len = rec->text_len, .text_b_len = rec->text_b_len, .label = -1, .line = rec->line};
+    example ex = {.text_len = rec->text_len,
+                  .text_b_len = rec->text_b_len,
+                  .label = -1,
+                  .line = rec->line,
+                  .column = rec->column};
     CLOZE_TRY(pool_copy(pool, rec->text, rec->text_len, &ex.text, err));
     CLOZE_TRY(pool_copy(pool, rec->text_b, rec->text_b_len, &ex.text_b, err));
     CLOZE_TRY(pool_copy(pool, rec->label, rec->label_len, &ex.label_name, err));
     data->examples[data->n++] = ex;
     return CLOZE_OK;
+}
+
+static bool contains(const char *text, size_t n, const char *part) {
+    size_t m = strlen(part);
+    for (size_t i = 0; i + m <= n; i++)
+        if (memcmp(text + i, part, m) == 0) return true;
+    return false;
+}
+
+/* What people write where a tab belongs. "" = nothing of the kind is there. */
+static const char *no_tab_hint(const char *text, size_t n) {
+    static const struct {
+        const char *found, *hint;
+    } hints[] = {
+        {"\\t", " (here stand a backslash and a t)"},
+        {"\xE3\x80\x80", " (here stands a full-width blank)"},
+        {"  ", " (here stand blanks)"},
+    };
+    size_t digits = 0;
+    while (digits < n && text[digits] >= '0' && text[digits] <= '9') digits++;
+    if ((digits > 0 && digits < n && text[digits] == ' ') ||
+        (n > 9 && memcmp(text, "__label__", 9) == 0))
+        return "; a label, a blank and the text is --data_format label_text";
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (contains(text, n, hints[i].found)) return hints[i].hint;
+    return "";
 }
 
 /* All examples have a label or none has. */
@@ -100,8 +130,8 @@ static cloze_status read_records(record_reader *reader, dataset *data, cloze_err
             continue;
         }
         if (data->format == DATASET_LINES && !rec.label && labelling == DATASET_LABELS_REQUIRED)
-            CLOZE_FAIL(err, DATA, "%s:%lld: no tab; a line is text<TAB>label", data->path,
-                       (long long)rec.line);
+            CLOZE_FAIL(err, DATA, "%s:%lld: no tab; a line is text<TAB>label%s", data->path,
+                       (long long)rec.line, no_tab_hint(rec.text, rec.text_len));
         CLOZE_TRY(check_record(&rec, labelling, data->path, err));
         CLOZE_TRY(add_example(data, &cap, &pool, &rec, err));
         if (rec.text_b) data->has_text_b = true;
@@ -138,6 +168,27 @@ static cloze_status read_source(const char *path, const char *text, size_t n, co
     return status;
 }
 
+bool dataset_format_from_name(const char *name, dataset_format *out) {
+    static const struct {
+        const char *name;
+        dataset_format format;
+    } formats[] = {
+        {"auto", DATASET_AUTO},
+        {"lines", DATASET_LINES},
+        {"tsv", DATASET_TABLE},
+        {"jsonl", DATASET_JSONL},
+        {"csv", DATASET_CSV},
+        {"json", DATASET_JSON_LIST},
+        {"label_text", DATASET_LABEL_TEXT},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (strcmp(formats[i].name, name) != 0) continue;
+        *out = formats[i].format;
+        return true;
+    }
+    return false;
+}
+
 cloze_status dataset_read(const char *path, const dataset_options *opts, const label_set *labels,
                           dataset *out, cloze_error *err) {
     return read_source(path, NULL, 0, path, opts, labels, out, err);
@@ -166,14 +217,15 @@ static void list_labels(const label_set *labels, char out[LISTED_LABELS_BYTES]) 
 
 static cloze_status fail_unknown(const dataset *data, const example *ex, const label_set *labels,
                                  cloze_error *err) {
-    char list[LISTED_LABELS_BYTES];
+    char list[LISTED_LABELS_BYTES], place[RECORD_PLACE_MAX];
+    record_place(place, data->path, ex->line, ex->column);
     const char *near = label_set_nearest(labels, ex->label_name, strlen(ex->label_name));
     if (near)
-        CLOZE_FAIL(err, DATA, "%s:%lld: unknown label \"%.200s\"; is \"%.200s\" meant?", data->path,
-                   (long long)ex->line, ex->label_name, near);
+        CLOZE_FAIL(err, DATA, "%s: unknown label \"%.100s\"; is \"%.100s\" meant?", place,
+                   ex->label_name, near);
     list_labels(labels, list);
-    CLOZE_FAIL(err, DATA, "%s:%lld: unknown label \"%.200s\"; the labels are: %s", data->path,
-               (long long)ex->line, ex->label_name, list);
+    CLOZE_FAIL(err, DATA, "%s: unknown label \"%.100s\"; the labels are: %s", place, ex->label_name,
+               list);
 }
 
 cloze_status dataset_assign_labels(dataset *data, const label_set *labels, cloze_error *err) {

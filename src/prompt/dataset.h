@@ -1,6 +1,7 @@
 /*
- * Labelled and unlabelled data: `text<TAB>label` lines, one text a line, JSON lines, and CSV with a
- * header (RFC 4180: quotes, embedded newlines). The content decides; the file name is a hint.
+ * Labelled and unlabelled data: `text<TAB>label` lines, one text a line, JSON lines and lists, and
+ * CSV with a header (RFC 4180: quotes, embedded newlines). The content decides; the file name is a
+ * hint.
  *
  * All of it is UTF-8, checked, with or without a byte order mark, LF or CRLF. Errors are
  * CLOZE_ERR_DATA and name file:line:column (columns in code points, from 1).
@@ -18,12 +19,16 @@
 #include "prompt/labels.h"
 
 typedef enum dataset_format {
-    DATASET_AUTO,  /* by content */
-    DATASET_LINES, /* one text a line, or text TAB label */
-    DATASET_TABLE, /* tab-separated with a header line; only when columns are named */
-    DATASET_JSONL, /* one JSON object a line */
-    DATASET_CSV    /* commas, quotes, a header */
+    DATASET_AUTO,      /* by content */
+    DATASET_LINES,     /* one text a line, or text TAB label */
+    DATASET_TABLE,     /* tab-separated with a header line; only when columns are named */
+    DATASET_JSONL,     /* one JSON object a line */
+    DATASET_CSV,       /* commas, quotes, a header */
+    DATASET_JSON_LIST, /* one JSON list of objects, in any layout */
+    DATASET_LABEL_TEXT /* label, a blank, text; never guessed */
 } dataset_format;
+/* The names of --data_format: auto, lines, tsv, jsonl, csv, json, label_text. */
+bool dataset_format_from_name(const char *name, dataset_format *out);
 
 typedef enum dataset_labelling {
     DATASET_LABELS_REQUIRED, /* train, dev: every example has a label */
@@ -35,7 +40,8 @@ typedef struct dataset_options {
     dataset_format format;
     dataset_labelling labelling;
     const char *text_column, *text_b_column, *label_column; /* NULL = guessed from common names */
-    /* Tried before the common names where records have fields (what a run was trained on); may be NULL. */
+    /* Tried before the common names where records have fields (what a run was trained on); may be
+     * NULL. */
     const char *usual_text_column, *usual_text_b_column;
 } dataset_options;
 
@@ -44,8 +50,9 @@ typedef struct example {
     const char *text_b;     /* NULL = there is none */
     const char *label_name; /* as written in the file (trimmed), NULL = unlabelled */
     size_t text_len, text_b_len;
-    int32_t label; /* id in the label set, -1 = unlabelled or not assigned yet */
-    int64_t line;  /* first line of the example in its file, from 1 */
+    int32_t label;  /* id in the label set, -1 = unlabelled or not assigned yet */
+    int64_t line;   /* first line of the example in its file, from 1 */
+    int32_t column; /* where it begins, in formats where examples can share a line; else 0 */
 } example;
 
 /* Zeroed storage is a valid empty data set. */

@@ -41,8 +41,11 @@ cloze_status dataset_stream_next(dataset_stream *stream, example *out, bool *don
     buf_putc(strings, '\0');
     if (!buf_ok(strings))
         CLOZE_FAIL(err, MEMORY, "out of memory (reading %s)", stream->reader.lines.name);
-    *out =
-        (example){.text = strings->data, .text_len = rec.text_len, .label = -1, .line = rec.line};
+    *out = (example){.text = strings->data,
+                     .text_len = rec.text_len,
+                     .label = -1,
+                     .line = rec.line,
+                     .column = rec.column};
     if (rec.text_b) {
         out->text_b = strings->data + rec.text_len + 1;
         out->text_b_len = rec.text_b_len;

@@ -98,6 +98,16 @@ static cloze_status fail_column(const char *const names[], int32_t n, const char
                (long long)line, wanted, list, flag);
 }
 
+/* Of two columns with one name nobody can tell which is meant. */
+static cloze_status check_unique(const char *const names[], int32_t n, int32_t chosen,
+                                 const char *what, int64_t line, cloze_error *err) {
+    for (int32_t i = 0; i < n && chosen >= 0; i++)
+        if (i != chosen && strcmp(names[i], names[chosen]) == 0)
+            CLOZE_FAIL(err, DATA, "%s:%lld: two columns are called \"%.100s\"; rename one of them",
+                       what, (long long)line, names[chosen]);
+    return CLOZE_OK;
+}
+
 /* A named column must be there. */
 static cloze_status choose_named(const char *const names[], int32_t n, const char *wanted,
                                  const char *flag, const char *what, int64_t line, int32_t *out,
@@ -155,11 +165,14 @@ cloze_status columns_choose(const char *const names[], const char *const values[
                                &out->text_b, err));
     if (out->text < 0)
         return fail_column(names, n, "looks like the text", "--text_column", what, line, err);
+    CLOZE_TRY(check_unique(names, n, out->text, what, line, err));
+    CLOZE_TRY(check_unique(names, n, out->text_b, what, line, err));
     if (options->labelling == DATASET_LABELS_NONE) return CLOZE_OK;
     if (options->label_column)
         out->label = find_name(names, n, options->label_column);
     else
         out->label = guess_label(names, values, n, labels);
+    CLOZE_TRY(check_unique(names, n, out->label, what, line, err));
     if (out->label >= 0 || options->labelling == DATASET_LABELS_AUTO) return CLOZE_OK;
     if (options->label_column)
         return choose_named(names, n, options->label_column, "--label_column", what, line,

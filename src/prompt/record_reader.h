@@ -17,8 +17,9 @@
 typedef struct record {
     const char *text, *text_b, *label; /* NULL = the record has none */
     size_t text_len, text_b_len, label_len;
-    int64_t line; /* the first one of the record */
-    bool blank;   /* an empty line, or an empty text in unlabelled data */
+    int64_t line;   /* the first one of the record */
+    int32_t column; /* where it begins there, where records can share a line; else 0 */
+    bool blank;     /* an empty line, or an empty text in unlabelled data */
 } record;
 
 typedef struct record_reader {
@@ -32,9 +33,17 @@ typedef struct record_reader {
     buf fields;         /* bytes of all fields of a row, each with a NUL behind */
     size_t *field_ends; /* (n_fields) offset of each field's NUL in fields */
     int64_t n_fields, field_cap, n_header;
-    cJSON *object;  /* JSON lines: the current one */
-    buf numbers[3]; /* JSON lines: text, pair and label written as numbers */
+    cJSON *object;  /* JSON: the current one */
+    buf numbers[3]; /* JSON: text, pair and label written as numbers */
+    enum { LIST_NOT_BEGUN, LIST_BEGUN, LIST_ENDED } list_state;
+    const char *row; /* JSON list: the current line, borrowed; an object of it stands in fields */
+    size_t row_n, row_at;
 } record_reader;
+
+#define RECORD_PLACE_MAX 600
+/* "file:line", with ":column" when there is one: what errors about a record begin with. */
+const char *record_place(char out[RECORD_PLACE_MAX], const char *name, int64_t line,
+                         int32_t column);
 
 /* path NULL = text[0..n) named `name`. */
 cloze_status record_reader_open(record_reader *r, const char *path, const char *text, size_t n,

@@ -362,16 +362,17 @@ static cloze_status not_a_flag(const argument_list *list, cloze_error *err) {
                argument);
 }
 
-/* Two values for one flag: whoever wrote them meant one of them, and nobody can tell which. */
-static cloze_status check_given(argument_list *list, int index, const char *name, const char *value,
-                                cloze_error *err) {
+/* Of two values for one flag the last counts, as scripts of Python's argparse have it; that is
+ * worth a word, for it may be a slip. */
+static void note_given(options *o, argument_list *list, int index, const char *name,
+                       const char *value) {
     const char *before = list->given[index];
     list->given[index] = value;
-    if (!before || strcmp(before, value) == 0) return CLOZE_OK;
-    if (strcmp(name, ROWS[index].name) != 0)
-        CLOZE_FAIL(err, USAGE, "--%s (the same as --%s) is given twice: %.80s and %.80s", name,
-                   ROWS[index].name, before, value);
-    CLOZE_FAIL(err, USAGE, "--%s is given twice: %.80s and %.80s", name, before, value);
+    if (!before || strcmp(before, value) == 0) return;
+    bool alias = strcmp(name, ROWS[index].name) != 0;
+    snprintf(o->note, sizeof o->note, "--%s%s%s%s is given twice: %.60s counts, not %.60s", name,
+             alias ? " (the same as --" : "", alias ? ROWS[index].name : "", alias ? ")" : "",
+             value, before);
 }
 
 static cloze_status parse_flag(options *o, argument_list *list, cloze_error *err) {
@@ -394,7 +395,7 @@ static cloze_status parse_flag(options *o, argument_list *list, cloze_error *err
         value = next;
         list->at++;
     }
-    CLOZE_TRY(check_given(list, index, name, value, err));
+    note_given(o, list, index, name, value);
     return set_row(o, index, name, value, err);
 }
 

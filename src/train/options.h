@@ -39,6 +39,7 @@ typedef struct options {
 #define OPT_CHOICE(name, ...) const char *name;
 #include "train/options.def"
     bool is_set[OPTION_COUNT]; /* given by the user */
+    char note[320];            /* what is odd about the argument list, one line; "" = nothing */
     char command;              /* the command's letter in options.def */
     arena memory;              /* strings */
 } options;

@@ -143,6 +143,7 @@ static cloze_status stream_open(stream *s, cloze_error *err) {
     dataset_options d = {.labelling = DATASET_LABELS_NONE,
                          .text_column = o->text_column,
                          .text_b_column = o->text_b_column};
+    dataset_format_from_name(o->data_format, &d.format);
     CLOZE_TRY(classifier_open(o->model, &c, &s->c, err));
     d.usual_text_column = classifier_get_options(s->c)->text_field;
     d.usual_text_b_column = classifier_get_options(s->c)->text_b_field;

@@ -63,10 +63,12 @@ static cloze_status find_files(run *r, cloze_error *err) {
 }
 
 static dataset_options columns(const options *o, dataset_labelling labelling) {
-    return (dataset_options){.labelling = labelling,
-                             .text_column = o->text_column,
-                             .text_b_column = o->text_b_column,
-                             .label_column = o->label_column};
+    dataset_options d = {.labelling = labelling,
+                         .text_column = o->text_column,
+                         .text_b_column = o->text_b_column,
+                         .label_column = o->label_column};
+    dataset_format_from_name(o->data_format, &d.format);
+    return d;
 }
 
 static cloze_status read_set(run *r, const char *path, dataset_labelling labelling,

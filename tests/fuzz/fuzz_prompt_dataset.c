@@ -16,13 +16,16 @@ static void check_text(const char *text, size_t n) {
 
 static void check_dataset(const dataset *data, const dataset_options *opts) {
     int64_t line = 0;
+    int32_t column = 0;
     if (data->n < 1) abort();
     for (int64_t i = 0; i < data->n; i++) {
         const example *ex = &data->examples[i];
         check_text(ex->text, ex->text_len);
         if (ex->text_b) check_text(ex->text_b, ex->text_b_len);
-        if (ex->line <= line || ex->label != -1) abort();
+        if (ex->line < line || (ex->line == line && ex->column <= column)) abort();
+        if (ex->label != -1) abort();
         line = ex->line;
+        column = ex->column;
         if ((ex->label_name != NULL) != data->labelled) abort();
         if (ex->label_name && !ex->label_name[0]) abort();
     }
@@ -35,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) return 0;
     unsigned choice = data[0];
     dataset_options opts = {.labelling = (dataset_labelling)(choice % 3),
-                            .format = choice & 64 ? (dataset_format)(choice / 3 % 5) : DATASET_AUTO,
+                            .format = choice & 64 ? (dataset_format)(choice / 3 % 7) : DATASET_AUTO,
                             .text_column = choice & 128 ? "text" : NULL};
     dataset set;
     label_set labels;

@@ -71,6 +71,15 @@ static const good_case GOOD_FILES[] = {
     {"f", REQUIRED, "{\"a\": \"x\", \"b\": \"y\", \"c\": \"z\"}", "[y|x|z@1]", "b", "a", "c"},
     GOOD("f", REQUIRED, "{\"Text\": \"\\u4e2d\\ud840\\udc00\\n\", \"Label\": \"a\"}",
          "[中𠀀\n|a@1]"),
+    /* JSON lists, in any layout and under any name */
+    GOOD("f.json", REQUIRED, "[{\"text\": \"x\", \"label\": \"a\"}, {\"text\": \"y\", \"label\": 2}]",
+         "[x|a@1][y|2@1]"),
+    GOOD("f", REQUIRED,
+         "\n[\n  {\n    \"text\": \"x]}\\\"\",\n    \"label\": \"a\"\n  },\r\n  {\"text\": \"y\", "
+         "\"label\": \"b\",\"more\":[{}]}\n]\n\n",
+         "[x]}\"|a@3][y|b@7]"),
+    GOOD("f.txt", AUTO, "[ {\"text\": \"x\"} ,{\"text\":\"y\"}]", "[x@1][y@1]"),
+    GOOD("f.txt", NONE, "[x] y\n[{\n", "[[x] y@1][[{@2]"), /* lines of text */
     /* CSV */
     GOOD("f.csv", REQUIRED, "text,label\nx,a\n\"y, \"\"z\"\"\",b\n", "[x|a@2][y, \"z\"|b@3]"),
     GOOD("f.csv", REQUIRED, "label,text\r\na,\"x\r\ny\"\r\nb,z\r\n", "[x\ny|a@2][z|b@4]"),
@@ -120,6 +129,11 @@ static const bad_case BAD_FILES[] = {
     BAD("f.csv", REQUIRED, "", "f.csv: there is no example"),
     BAD("f.csv", REQUIRED, "text,label\n", "f.csv: there is no example"),
     BAD("f.txt", REQUIRED, "x\ta\ny b\n", "f.txt:2: no tab; a line is text<TAB>label"),
+    BAD("f.txt", REQUIRED, "x\\ta\n", "no tab; a line is text<TAB>label (here stand a backslash and a t)"),
+    BAD("f.txt", REQUIRED, "中　a\n", "(here stands a full-width blank)"),
+    BAD("f.txt", REQUIRED, "x    a\n", "(here stand blanks)"),
+    BAD("f.txt", REQUIRED, "0 a film\n", "a label, a blank and the text is --data_format label_text"),
+    BAD("f.txt", REQUIRED, "12", "f.txt:1: no tab; a line is text<TAB>label"),
     BAD("f.txt", REQUIRED, "x\ta\n中y\tz\tb\n", "f.txt:2:5: a second tab"),
     BAD("f.txt", AUTO, "x\ta\tb\n", "f.txt:1:4: a second tab"),
     BAD("f.txt", REQUIRED, "x\t\n", "f.txt:1: the label is empty"),
@@ -158,9 +172,26 @@ static const bad_case BAD_FILES[] = {
         "f.jsonl:1: the text is empty"),
     BAD("f.jsonl", REQUIRED, "{\"text\": \"x\\u0000\", \"label\": \"a\"}\n", "NUL"),
     BAD("f.json", REQUIRED, "[\n{\"text\": \"x\"}]\n",
-        "f.json: a JSON list; one object a line is wanted"),
+        "f.json:2: no column looks like the label; the columns are: text"),
+    BAD("f.json", REQUIRED, "[1]", "f.json:1:2: an object, {\"text\": ...}, is wanted here"),
+    BAD("f.json", REQUIRED, "[]", "f.json: there is no example"),
+    BAD("f.json", REQUIRED, "[\n]", "f.json: there is no example"),
+    BAD("f.json", REQUIRED, "[\n", "f.json:1: the list is never closed"),
+    BAD("f.json", AUTO, "[{\"text\": \"x\"}", "f.json:1: the list is never closed: , or ]"),
+    BAD("f.json", AUTO, "[{\"text\": \"x\"},]", "f.json:1:16: an object"),
+    BAD("f.json", AUTO, "[{\"text\": \"x\"}\n {\"text\": \"y\"}]", "f.json:2:2: , or ] is wanted"),
+    BAD("f.json", AUTO, "[{\"text\": \"x\"}] x", "f.json:1:17: something follows the list"),
+    BAD("f.json", AUTO, "[{\"text\": \"x\"},\n {\"text\": \"y}]", "f.json:2:2: the object that begins"),
+    BAD("f.json", AUTO, "[{\"text\": \"x\"}, {\"text\": 'y'}]",
+        "f.json:1:27: not valid JSON: strings want double quotes"),
+    BAD("f.json", AUTO, "[{\"text\":\n 'y'}]", "f.json:2:2: not valid JSON: strings want"),
+    BAD("f.json", AUTO, "[{\"text\": \"x\"}, {\"text\": [1]}]",
+        "f.json:1:17: field \"text\" must be one string"),
+    BAD("f.json", REQUIRED, "[{\"text\": \"x\", \"label\": 1}, {\"text\": \"y\"}]", "f.json:1:29: no label"),
     BAD("f.csv", REQUIRED, "text,label\nx,y,z\n",
         "f.csv:2: 3 fields, but the header has 2 (a field with a comma in it needs quotes)"),
+    BAD("f.csv", REQUIRED, "text,label,text\nx,y,z\n",
+        "f.csv:1: two columns are called \"text\"; rename one of them"),
     BAD("f.csv", REQUIRED, "text,label\nx\n", "f.csv:2: 1 fields, but the header has 2"),
     BAD("f.csv", REQUIRED, "text,label\na,b\n\"x\n\ny,a\n",
         "f.csv:3:1: the quote that opens here is never closed"),
@@ -195,6 +226,41 @@ static void test_bad_files(void **state) {
         CHECK_ERROR(status, err, CLOZE_ERR_DATA, c->piece);
         assert_int_equal(data.n, 0);
     }
+}
+
+static void test_named_formats(void **state) {
+    (void)state;
+    static const struct {
+        const char *format, *text, *want;
+    } cases[] = {
+        {"label_text", "1 a  fine film \n\n0\tpoor\n", "[a  fine film|1@1][poor|0@3]"},
+        {"lines", "{\"text\": 1}\ta\n", "[{\"text\": 1}|a@1]"},
+        {"tsv", "a\ttext\tlabel\n1\tx\ty\n", "[x|y@2]"},
+        {"csv", "a,text,label\n1,x,y\n", "[x|y@2]"},
+        {"json", "[{\"text\": \"x\", \"label\": \"y\"}]", "[x|y@1]"},
+        {"jsonl", "{\"text\": \"x\", \"label\": \"y\"}", "[x|y@1]"},
+    };
+    dataset data;
+    cloze_error err = {0};
+    dataset_options opts = {.labelling = REQUIRED};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf got;
+        buf_init(&got, 1 << 16);
+        assert_true(dataset_format_from_name(cases[i].format, &opts.format));
+        CHECK_OK(dataset_parse(cases[i].text, strlen(cases[i].text), "f", &opts, NULL, &data, &err),
+                 err);
+        print_dataset(&data, &got);
+        assert_string_equal(got.data, cases[i].want);
+        buf_deinit(&got);
+        dataset_deinit(&data);
+    }
+    assert_false(dataset_format_from_name("xml", &opts.format));
+    opts.format = DATASET_LABEL_TEXT;
+    cloze_status status = dataset_parse("1 x\nword\n", 9, "f", &opts, NULL, &data, &err);
+    CHECK_ERROR(status, err, CLOZE_ERR_DATA, "f:2: no blank; a line is a label, a blank, the text");
+    opts.format = DATASET_JSON_LIST;
+    status = dataset_parse("{}", 2, "f", &opts, NULL, &data, &err);
+    CHECK_ERROR(status, err, CLOZE_ERR_DATA, "f:1:1: [ is wanted here");
 }
 
 static void test_labels(void **state) {
@@ -305,6 +371,7 @@ static void test_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats),    cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_named_formats),
         cmocka_unit_test(test_labels),     cmocka_unit_test(test_label_column_by_value),
         cmocka_unit_test(test_long_lines), cmocka_unit_test(test_no_memory),
     };

@@ -81,11 +81,13 @@ static void dashes_underscores_and_equals(void **unused) {
         assert_true(o.max_grad_norm == 0.5);
         options_deinit(&o);
     }
-    /* the same twice is harmless; a value may begin with one dash, hold '=', a text may be empty */
+    /* the same twice is nothing to speak of; a value may begin with one dash, hold '=', a text may
+     * be empty */
     options o = parse('T', ARGS("--max_steps", "-1", "--prompt=a=b", "--seed=2", "--seed", "2"));
     assert_int_equal(o.max_steps, -1);
     assert_string_equal(o.prompt, "a=b");
     assert_int_equal(o.seed, 2);
+    assert_string_equal(o.note, "");
     options_deinit(&o);
     o = parse('T', ARGS("--prompt", "", "--data_dir", "-"));
     assert_string_equal(o.prompt, "");
@@ -222,12 +224,20 @@ static void missing_values_are_told(void **unused) {
     parse_fails('P', ARGS("--input", ""), "--input is empty; it wants a FILE");
 }
 
-static void two_values_for_one_flag_are_refused(void **unused) {
-    parse_fails('T', ARGS("--seed", "1", "--seed=2"), "--seed is given twice: 1 and 2");
-    parse_fails(
-        'T', ARGS("--per_device_train_batch_size", "8", "--batch-size", "16"),
-        "--batch_size (the same as --per_device_train_batch_size) is given twice: 8 and 16");
-    parse_fails('T', ARGS("--bf16", "--bf16", "false"), "--bf16 is given twice: true and false");
+static void of_two_values_the_last_counts_and_a_note_says_so(void **unused) {
+    options o = parse('T', ARGS("--seed", "1", "--seed=2"));
+    assert_int_equal(o.seed, 2);
+    assert_string_equal(o.note, "--seed is given twice: 2 counts, not 1");
+    options_deinit(&o);
+    o = parse('T', ARGS("--per_device_train_batch_size", "8", "--batch-size", "16"));
+    assert_int_equal(o.per_device_train_batch_size, 16);
+    assert_string_equal(o.note, "--batch_size (the same as --per_device_train_batch_size) is given "
+                                "twice: 16 counts, not 8");
+    options_deinit(&o);
+    o = parse('T', ARGS("--bf16", "--bf16", "false"));
+    assert_false(o.bf16);
+    assert_string_equal(o.note, "--bf16 is given twice: false counts, not true");
+    options_deinit(&o);
 }
 
 static void texts_are_utf8(void **unused) {
@@ -471,7 +481,7 @@ int main(void) {
         cmocka_unit_test(numbers_at_the_ends_of_their_ranges),
         cmocka_unit_test(wrong_flags_are_explained),
         cmocka_unit_test(missing_values_are_told),
-        cmocka_unit_test(two_values_for_one_flag_are_refused),
+        cmocka_unit_test(of_two_values_the_last_counts_and_a_note_says_so),
         cmocka_unit_test(texts_are_utf8),
         cmocka_unit_test(letters_and_names_of_commands),
         cmocka_unit_test(script_names_imply_finetuning),
