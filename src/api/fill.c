@@ -149,6 +149,12 @@ static cloze_status run_batch(fill_job *job, size_t first, size_t last, int32_t 
     for (int32_t i = 0; i < n; i++)
         rank_row(job->logits + i * job->n_vocab, job->n_vocab, job->best + (int64_t)i * job->top_k,
                  job->top_k, &job->log_sum[i]);
+    for (int32_t i = 0; i < n; i++)
+        if (!isfinite(job->log_sum[i])) {
+            CLOZE_TRY(model_check_finite(job->model, err));
+            CLOZE_FAIL(err, NONFINITE, "the scores became %g, though the model's weights are finite",
+                       job->log_sum[i]);
+        }
     return CLOZE_OK;
 }
 

@@ -98,7 +98,9 @@ static void report(const model_open_options *o, const char *dir, const buf *fres
         buf text;
         buf_init(&text, 4096);
         name_map_describe(names, &text);
-        if (text.len) log_line(o->callbacks, CLOZE_LOG_DEBUG, "%s: %s", dir, text.data);
+        if (text.len)
+            log_line(o->callbacks, fresh->len ? CLOZE_LOG_DEBUG : CLOZE_LOG_INFO,
+                     "%s: %s, not used", dir, text.data);
         buf_deinit(&text);
     }
 }
@@ -107,6 +109,7 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
                              name_map *names, cloze_error *err) {
     buf fresh, missing;
     found f;
+    bool body_missing = false, has_head = false;
     cloze_status status = CLOZE_OK;
     buf_init(&fresh, 4096);
     buf_init(&missing, 600);
@@ -114,11 +117,13 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
         param *p = m->state.params[i];
         status = find_entries(m, p, names, &f, err);
         if (status != CLOZE_OK) break;
+        has_head = has_head || (f.entries[0]->head && f.n_missing < f.n);
         bool fresh_head = f.entries[0]->head && (f.n_missing == f.n || is_other_classifier(o, &f));
         if (fresh_head && !o->require_head) {
             buf_printf(&fresh, "%s%s", fresh.len ? ", " : "", f.entries[0]->name);
             status = model_initialize_param(m, i, o->seed, err);
         } else if (f.n_missing) {
+            body_missing = body_missing || !f.entries[0]->head;
             for (int k = 0; k < f.n; k++)
                 if (!f.tensors[k])
                     buf_printf(&missing, "%s%s", missing.len ? ", " : "", f.entries[k]->name);
@@ -126,7 +131,15 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
             status = load_param(p, &f, err);
         }
     }
-    if (status == CLOZE_OK && missing.len)
+    if (status == CLOZE_OK && missing.len && !body_missing && !has_head)
+        status = error_set(
+            err, CLOZE_ERR_MODEL,
+            "%s: there is no %s in it (no %.*s, ...): it was trained for something else or saved "
+            "without; give the model that it was made from",
+            dir,
+            o->head == MODEL_HEAD_MASKED_LM ? "masked language model head" : "classification head",
+            (int)strcspn(missing.data, ","), missing.data);
+    else if (status == CLOZE_OK && missing.len)
         status = error_set(
             err, CLOZE_ERR_MODEL,
             "%s: tensors are missing: %.400s%s (is config.json the one of this checkpoint?)", dir,

@@ -1,4 +1,5 @@
 /* A model's life: created or opened, encoded with, trained in one block, destroyed. */
+#include <math.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -150,5 +151,27 @@ cloze_status model_train_begin(model *m, param *const extra[], int n_extra, para
     for (size_t i = 0; m->checkpoint && i < ckpt_count(m->checkpoint); i++)
         ckpt_advise_dontneed(ckpt_at(m->checkpoint, i));
     *out = m->block;
+    return CLOZE_OK;
+}
+
+cloze_status model_check_finite(const model *m, cloze_error *err) {
+    float part[1024];
+    const size_t room = sizeof part / sizeof *part;
+    for (int i = 0; i < m->state.n_params; i++) {
+        const param *p = m->state.params[i];
+        const tensor *t = &p->w.t;
+        size_t count = (size_t)(t->rows * t->cols), size = dtype_size(t->dtype);
+        for (size_t at = 0; at < count; at += room) {
+            size_t n = count - at < room ? count - at : room;
+            dtype_to_f32(part, (const char *)t->data + at * size, t->dtype, n);
+            for (size_t k = 0; k < n; k++)
+                if (!isfinite(part[k]))
+                    CLOZE_FAIL(err, MODEL,
+                               "the model's weights are damaged: %s holds %g at (%zu, %zu); fetch or "
+                               "save the model again",
+                               p->name, (double)part[k], (at + k) / (size_t)t->cols,
+                               (at + k) % (size_t)t->cols);
+        }
+    }
     return CLOZE_OK;
 }

@@ -98,6 +98,10 @@ var *model_classify(tape *t, model *m, var *first);
 /* Row index of each sequence's first token. out (B). */
 void model_first_rows(const nn_batch *batch, int32_t *out);
 
+/* ERR_MODEL with name and place when a weight is NaN or infinite. Reads all of them: for when results
+ * are not finite. */
+cloze_status model_check_finite(const model *m, cloze_error *err);
+
 /* Makes parameters trainable (requires_grad must be set on each) and copies them, with `extra` ones
  * (prompt parameters), into one block. Trainable embeddings are row-lazy. Ended by model_destroy.
  */

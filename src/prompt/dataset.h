@@ -43,6 +43,7 @@ typedef struct dataset_options {
     /* Tried before the common names where records have fields (what a run was trained on); may be
      * NULL. */
     const char *usual_text_column, *usual_text_b_column;
+    bool pair_lines; /* without labels, a plain line is text TAB text_b */
 } dataset_options;
 
 typedef struct example {

@@ -2,6 +2,7 @@
 #include "prompt/labels.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +24,11 @@ typedef struct label_builder {
     label_set *out;
     label_pair *pairs;
     int64_t n, cap;
+    buf *notes; /* may be NULL */
 } label_builder;
 
-static void builder_init(label_builder *b, label_set *out) {
-    *b = (label_builder){.out = out};
+static void builder_init(label_builder *b, label_set *out, buf *notes) {
+    *b = (label_builder){.out = out, .notes = notes};
     *out = (label_set){0};
     arena_init(&out->memory, 1 << 16);
 }
@@ -204,6 +206,21 @@ static const char *find_separator(span s, size_t *len) {
     return NULL;
 }
 
+/* label=word and label:word are labels of that name; whoever wrote them may have meant ==. */
+static void note_half_separator(label_builder *b, const char *what, int64_t line, span s) {
+    static const char *const marks[] = {"=", "\xEF\xBC\x9D", ":", "\xEF\xBC\x9A"};
+    for (size_t i = 0; b->notes && i < sizeof marks / sizeof *marks; i++) {
+        size_t n = strlen(marks[i]);
+        for (size_t at = 1; at + n < s.n; at++) {
+            if (memcmp(s.text + at, marks[i], n) != 0) continue;
+            buf_printf(b->notes, "%s:%lld: \"%.*s\" is taken as a label; a word follows == (%.*s==%.*s)\n",
+                       what, (long long)line, (int)s.n, s.text, (int)at, s.text,
+                       (int)(s.n - at - n), s.text + at + n);
+            return;
+        }
+    }
+}
+
 static cloze_status parse_label_line(label_builder *b, const char *what, int64_t line, span s,
                                      cloze_error *err) {
     size_t separator_n = 0;
@@ -215,6 +232,7 @@ static cloze_status parse_label_line(label_builder *b, const char *what, int64_t
                    (long long)line, utf8_count(s.text, (size_t)(tab - s.text)) + 1);
     const char *separator = find_separator(s, &separator_n);
     if (!separator) {
+        note_half_separator(b, what, line, s);
         unquote_both_ends(&name);
     } else {
         name.n = (size_t)(separator - s.text);
@@ -245,22 +263,16 @@ static cloze_status parse_label_lines(label_builder *b, line_reader *reader, clo
     }
 }
 
-cloze_status label_set_parse_text(const char *text, size_t n, const char *what, label_set *out,
-                                  buf *notes, cloze_error *err) {
-    label_builder b;
-    line_reader reader = {0};
-    builder_init(&b, out);
-    cloze_status status = line_reader_open_memory(&reader, text, n, what, err);
-    if (status == CLOZE_OK) status = parse_label_lines(&b, &reader, err);
-    line_reader_close(&reader);
-    return builder_finish(&b, status, what, CLOZE_ERR_DATA, notes, err);
-}
-
 /* One "label": "word" or "label": ["word", ...] of the JSON form. */
 static cloze_status parse_json_label(label_builder *b, const cJSON *item, const char *what,
                                      cloze_status code, int64_t order, cloze_error *err) {
     const char *name = item->string;
     if (!name || !*name) return error_set(err, code, "%s: a label is empty", what);
+    if (cJSON_IsNumber(item))
+        return error_set(err, code,
+                         "%s: label \"%s\" has a number where its word belongs; if the data's labels "
+                         "are numbers, write {\"0\": \"word\", ...}",
+                         what, name);
     bool is_list = cJSON_IsArray(item);
     if (is_list && !item->child)
         return error_set(err, code, "%s: label \"%s\" has no word", what, name);
@@ -280,7 +292,7 @@ cloze_status label_set_parse_json(const char *text, size_t n, const char *what, 
     label_builder b;
     cJSON *root = NULL;
     int64_t order = 0;
-    builder_init(&b, out);
+    builder_init(&b, out, notes);
     if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
         text += 3;
         n -= 3;
@@ -300,6 +312,79 @@ cloze_status label_set_parse_json(const char *text, size_t n, const char *what, 
     return builder_finish(&b, status, what, code, notes, err);
 }
 
+/* ---- JSON lines: {"label": "101", "label_desc": "news_culture", "label_zh": "文化"} ---- */
+
+/* A label or word as text: a string, or a number as JSON writes it. NULL = neither. */
+static const char *json_text(const cJSON *object, const char *key, char number[32]) {
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (cJSON_IsString(value)) return value->valuestring;
+    if (!cJSON_IsNumber(value)) return NULL;
+    snprintf(number, 32, "%.15g", value->valuedouble);
+    return number;
+}
+
+static cloze_status parse_label_object(label_builder *b, const char *what, int64_t line,
+                                       const cJSON *object, cloze_error *err) {
+    static const char *const words[] = {"label_zh", "label_desc", "label_des", "label_name",
+                                        "word",     "name",       "desc"};
+    char label_number[32], word_number[32];
+    const char *name = json_text(object, "label", label_number), *word = NULL;
+    for (size_t i = 0; i < sizeof words / sizeof *words && !word; i++)
+        word = json_text(object, words[i], word_number);
+    if (!name || text_is_blank(name, strlen(name)))
+        CLOZE_FAIL(err, DATA, "%s:%lld: the object has no \"label\"", what, (long long)line);
+    if (word && text_is_blank(word, strlen(word))) word = NULL;
+    return builder_add(b, name, strlen(name), word, word ? strlen(word) : 0, line, err);
+}
+
+static cloze_status parse_label_objects(label_builder *b, line_reader *reader, cloze_error *err) {
+    for (;;) {
+        const char *line;
+        size_t n;
+        cJSON *object = NULL;
+        CLOZE_TRY(line_reader_next(reader, &line, &n, err));
+        if (!line) return CLOZE_OK;
+        if (text_is_blank(line, n)) continue;
+        cloze_error inner = {0};
+        cloze_status status = json_parse(line, n, "", CLOZE_ERR_DATA, &object, &inner);
+        if (status != CLOZE_OK) /* ":1:column: reason" */
+            return error_set(err, status, "%s:%lld:%s", reader->name, (long long)reader->line,
+                             inner.message + (strncmp(inner.message, ":1:", 3) == 0 ? 3 : 0));
+        status = parse_label_object(b, reader->name, reader->line, object, err);
+        json_destroy(object);
+        CLOZE_TRY(status);
+    }
+}
+
+/* True when the first line is an object of its own that tells of one label. */
+static bool is_label_objects(const char *text, size_t n) {
+    cJSON *object = NULL;
+    char number[32];
+    const char *end = memchr(text, '\n', n);
+    size_t line_n = end ? (size_t)(end - text) : n;
+    bool is = json_parse(text, line_n, "", CLOZE_ERR_DATA, &object, NULL) == CLOZE_OK &&
+              cJSON_IsObject(object) && json_text(object, "label", number);
+    json_destroy(object);
+    return is;
+}
+
+static cloze_status parse_labels(const char *text, size_t n, const char *what,
+                                 cloze_status (*parse)(label_builder *, line_reader *, cloze_error *),
+                                 label_set *out, buf *notes, cloze_error *err) {
+    label_builder b;
+    line_reader reader = {0};
+    builder_init(&b, out, notes);
+    cloze_status status = line_reader_open_memory(&reader, text, n, what, err);
+    if (status == CLOZE_OK) status = parse(&b, &reader, err);
+    line_reader_close(&reader);
+    return builder_finish(&b, status, what, CLOZE_ERR_DATA, notes, err);
+}
+
+cloze_status label_set_parse_text(const char *text, size_t n, const char *what, label_set *out,
+                                  buf *notes, cloze_error *err) {
+    return parse_labels(text, n, what, parse_label_lines, out, notes, err);
+}
+
 cloze_status label_set_read(const char *path, label_set *out, buf *notes, cloze_error *err) {
     char *text = NULL;
     size_t n = 0, start = 0;
@@ -307,9 +392,14 @@ cloze_status label_set_read(const char *path, label_set *out, buf *notes, cloze_
     CLOZE_TRY(file_read(path, LABEL_FILE_MAX, CLOZE_ERR_DATA, &text, &n, err));
     if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) start = 3;
     while (start < n && isspace((unsigned char)text[start])) start++;
-    cloze_status status = start < n && text[start] == '{'
-                              ? label_set_parse_json(text, n, path, CLOZE_ERR_DATA, out, notes, err)
-                              : label_set_parse_text(text, n, path, out, notes, err);
+    bool is_json = start < n && text[start] == '{';
+    cloze_status status;
+    if (is_json && is_label_objects(text + start, n - start))
+        status = parse_labels(text, n, path, parse_label_objects, out, notes, err);
+    else if (is_json)
+        status = label_set_parse_json(text, n, path, CLOZE_ERR_DATA, out, notes, err);
+    else
+        status = label_set_parse_text(text, n, path, out, notes, err);
     mem_free(text);
     return status;
 }
@@ -318,7 +408,7 @@ cloze_status label_set_from_names(const char *const names[], size_t n, label_set
                                   cloze_error *err) {
     label_builder b;
     cloze_status status = CLOZE_OK;
-    builder_init(&b, out);
+    builder_init(&b, out, NULL);
     for (size_t i = 0; i < n && status == CLOZE_OK; i++)
         status = builder_add(&b, names[i], strlen(names[i]), NULL, 0, (int64_t)i + 1, err);
     return builder_finish(&b, status, "the data", CLOZE_ERR_DATA, NULL, err);

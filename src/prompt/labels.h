@@ -1,6 +1,7 @@
 /*
  * Labels and their words: label.txt (`label` or `label==word`), verbalizer_config.json
- * ({label: [words]}), or the labels found in a training set.
+ * ({label: [words]}), one object a line ({"label": "101", "label_zh": "文化"}: FewCLUE's
+ * label_index2en2zh.json), or the labels found in a training set.
  *
  * Label ids are ranks in code-point order (which is byte order in UTF-8), as PaddleNLP numbers
  * them, whatever the order of the file. A repeated label adds words, in file order. The default

@@ -41,6 +41,25 @@ const char *record_place(char out[RECORD_PLACE_MAX], const char *name, int64_t l
     return out;
 }
 
+/* `text TAB text_b`; a blank line is a pair of nothing. */
+static cloze_status split_pair(const record_reader *r, const char *line, size_t n, record *out,
+                               cloze_error *err) {
+    const char *tab = memchr(line, '\t', n);
+    if (!tab && !out->blank)
+        CLOZE_FAIL(err, DATA,
+                   "%s:%lld: no tab; this model reads pairs, and a line is text<TAB>second text",
+                   r->lines.name, (long long)out->line);
+    out->text_len = tab ? (size_t)(tab - line) : n;
+    out->text_b = tab ? tab + 1 : "";
+    out->text_b_len = tab ? n - out->text_len - 1 : 0;
+    const char *second = memchr(out->text_b, '\t', out->text_b_len);
+    if (second)
+        CLOZE_FAIL(err, DATA, "%s:%lld:%zu: a second tab; a line is text<TAB>second text",
+                   r->lines.name, (long long)out->line,
+                   utf8_count(line, (size_t)(second - line)) + 1);
+    return CLOZE_OK;
+}
+
 static cloze_status next_plain(record_reader *r, const char *line, size_t n, record *out,
                                cloze_error *err) {
     out->text = line;
@@ -48,7 +67,7 @@ static cloze_status next_plain(record_reader *r, const char *line, size_t n, rec
     out->blank = text_is_blank(line, n) && !memchr(line, '\t', n);
     if (r->options.labelling == DATASET_LABELS_NONE) {
         out->blank = text_is_blank(line, n);
-        return CLOZE_OK;
+        return r->options.pair_lines ? split_pair(r, line, n, out, err) : CLOZE_OK;
     }
     const char *tab = memchr(line, '\t', n);
     if (!tab) return CLOZE_OK;

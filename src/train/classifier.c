@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/rng.h"
 
 void classifier_destroy(classifier *c) {
@@ -112,6 +113,30 @@ static cloze_status open_model(classifier *c, const char *dir, cloze_error *err)
     return status;
 }
 
+bool classifier_reads_pairs(const classifier *c) {
+    const classifier_options *o = &c->options;
+    if (o->method == METHOD_FINETUNE) return o->has_text_b;
+    return template_uses_field(&c->tmpl, "text_b") ||
+           (o->text_b_field && template_uses_field(&c->tmpl, o->text_b_field));
+}
+
+/* What is allowed and as in PaddleNLP, but probably not what was meant. */
+static void tell_odd_template(const classifier *c) {
+    const cloze_callbacks *cb = c->options.callbacks;
+    const char *mask = tokenizer_id_to_token(c->tokenizer, tokenizer_special(c->tokenizer)->mask);
+    if (c->options.has_text_b && !classifier_reads_pairs(c))
+        log_line(cb, CLOZE_LOG_WARN,
+                 "the data has pairs of texts (%s), but the template reads only the first of each; "
+                 "for both write {'text':'text_a'}{'text':'text_b'}...{'mask'}",
+                 c->options.text_b_field ? c->options.text_b_field : "text_b");
+    for (int32_t i = 0; mask && i < c->tmpl.n_parts; i++)
+        if (c->tmpl.parts[i].kind == TEMPLATE_HARD && strstr(c->tmpl.parts[i].value, mask))
+            log_line(cb, CLOZE_LOG_WARN,
+                     "the template holds %s as text: that is one mask more; write {'mask'} for the "
+                     "place of the label word",
+                     mask);
+}
+
 static cloze_status create(classifier *c, const char *dir, const label_set *labels,
                            cloze_error *err) {
     tokenizer_options t = {c->options.do_lower_case};
@@ -124,6 +149,7 @@ static cloze_status create(classifier *c, const char *dir, const label_set *labe
     if (c->options.method == METHOD_PROMPT) {
         CLOZE_TRY(template_parse(c->options.prompt ? c->options.prompt : "", &c->tmpl, err));
         CLOZE_TRY(template_check(&c->tmpl, CLOZE_ERR_USAGE, err));
+        tell_odd_template(c);
     }
     CLOZE_TRY(open_model(c, dir, err));
     CLOZE_TRY(classifier_check_length(c, err));

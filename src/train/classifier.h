@@ -52,6 +52,8 @@ const tokenizer *classifier_tokenizer(const classifier *c);
 const label_set *classifier_labels(const classifier *c);
 classifier_method classifier_get_method(const classifier *c);
 const classifier_options *classifier_get_options(const classifier *c);
+/* True when both texts of a pair take part: then a plain line to predict is text TAB text_b. */
+bool classifier_reads_pairs(const classifier *c);
 int32_t classifier_n_views(const classifier *c);
 const input_encoder *classifier_encoder(const classifier *c, int32_t view);
 /* ERR_DATA, with the line, for an example that reaches beyond the model's positions or token types:

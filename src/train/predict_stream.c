@@ -147,6 +147,7 @@ static cloze_status stream_open(stream *s, cloze_error *err) {
     CLOZE_TRY(classifier_open(o->model, &c, &s->c, err));
     d.usual_text_column = classifier_get_options(s->c)->text_field;
     d.usual_text_b_column = classifier_get_options(s->c)->text_b_field;
+    d.pair_lines = classifier_reads_pairs(s->c);
     CLOZE_TRY(dataset_stream_open(o->input ? o->input : "-", &d, &s->in, err));
     CLOZE_TRY(session_open(&s->session, o->device, (int)o->num_threads, o->bf16, err));
     MEM_NEW(err, s->examples, CHUNK_LINES);

@@ -1,6 +1,7 @@
 /* Running a classifier over packed batches. */
 #include "train/session.h"
 
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -68,6 +69,12 @@ static cloze_status predict_batch(session *s, classifier *c, const packed_batch 
     CLOZE_TRY(tape_status(s->tape, err));
     CLOZE_TRY(tape_read(s->tape, scores, scratch, err));
     int32_t n_labels = classifier_labels(c)->n;
+    for (int64_t i = 0; i < (int64_t)views[0]->n_examples * n_labels; i++) {
+        if (isfinite(scratch[i])) continue;
+        CLOZE_TRY(model_check_finite(classifier_model(c), err));
+        CLOZE_FAIL(err, NONFINITE, "the scores became %g, though the model's weights are finite",
+                   (double)scratch[i]);
+    }
     for (int32_t b = 0; b < views[0]->n_examples; b++)
         memcpy(logits + (int64_t)views[0]->example_ids[b] * n_labels,
                scratch + (int64_t)b * n_labels, (size_t)n_labels * sizeof *logits);

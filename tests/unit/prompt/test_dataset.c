@@ -183,7 +183,7 @@ static const bad_case BAD_FILES[] = {
     BAD("f.json", AUTO, "[{\"text\": \"x\"}] x", "f.json:1:17: something follows the list"),
     BAD("f.json", AUTO, "[{\"text\": \"x\"},\n {\"text\": \"y}]", "f.json:2:2: the object that begins"),
     BAD("f.json", AUTO, "[{\"text\": \"x\"}, {\"text\": 'y'}]",
-        "f.json:1:27: not valid JSON: strings want double quotes"),
+        "f.json:1:26: not valid JSON: strings want double quotes"),
     BAD("f.json", AUTO, "[{\"text\":\n 'y'}]", "f.json:2:2: not valid JSON: strings want"),
     BAD("f.json", AUTO, "[{\"text\": \"x\"}, {\"text\": [1]}]",
         "f.json:1:17: field \"text\" must be one string"),
