@@ -152,7 +152,8 @@ static cloze_status run_batch(fill_job *job, size_t first, size_t last, int32_t 
     for (int32_t i = 0; i < n; i++)
         if (!isfinite(job->log_sum[i])) {
             CLOZE_TRY(model_check_finite(job->model, err));
-            CLOZE_FAIL(err, NONFINITE, "the scores became %g, though the model's weights are finite",
+            CLOZE_FAIL(err, NONFINITE,
+                       "the scores became %g, though the model's weights are finite",
                        job->log_sum[i]);
         }
     return CLOZE_OK;

@@ -132,13 +132,14 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
         }
     }
     if (status == CLOZE_OK && missing.len && !body_missing && !has_head)
-        status = error_set(
-            err, CLOZE_ERR_MODEL,
-            "%s: there is no %s in it (no %.*s, ...): it was trained for something else or saved "
-            "without; give the model that it was made from",
-            dir,
-            o->head == MODEL_HEAD_MASKED_LM ? "masked language model head" : "classification head",
-            (int)strcspn(missing.data, ","), missing.data);
+        status = error_set(err, CLOZE_ERR_MODEL,
+                           "%s: there is no %s in it (it lacks %.300s%s); it was trained for "
+                           "something else or saved "
+                           "without: give the model that it was made from",
+                           dir,
+                           o->head == MODEL_HEAD_MASKED_LM ? "masked language model head"
+                                                           : "classification head",
+                           missing.data, missing.failed || missing.len > 300 ? " ..." : "");
     else if (status == CLOZE_OK && missing.len)
         status = error_set(
             err, CLOZE_ERR_MODEL,

@@ -166,11 +166,12 @@ cloze_status model_check_finite(const model *m, cloze_error *err) {
             dtype_to_f32(part, (const char *)t->data + at * size, t->dtype, n);
             for (size_t k = 0; k < n; k++)
                 if (!isfinite(part[k]))
-                    CLOZE_FAIL(err, MODEL,
-                               "the model's weights are damaged: %s holds %g at (%zu, %zu); fetch or "
-                               "save the model again",
-                               p->name, (double)part[k], (at + k) / (size_t)t->cols,
-                               (at + k) % (size_t)t->cols);
+                    CLOZE_FAIL(
+                        err, MODEL,
+                        "the model's weights are damaged: %s holds %g at (%zu, %zu); fetch or "
+                        "save the model again",
+                        p->name, (double)part[k], (at + k) / (size_t)t->cols,
+                        (at + k) % (size_t)t->cols);
         }
     }
     return CLOZE_OK;

@@ -213,7 +213,8 @@ static void note_half_separator(label_builder *b, const char *what, int64_t line
         size_t n = strlen(marks[i]);
         for (size_t at = 1; at + n < s.n; at++) {
             if (memcmp(s.text + at, marks[i], n) != 0) continue;
-            buf_printf(b->notes, "%s:%lld: \"%.*s\" is taken as a label; a word follows == (%.*s==%.*s)\n",
+            buf_printf(b->notes,
+                       "%s:%lld: \"%.*s\" is taken as a label; a word follows == (%.*s==%.*s)\n",
                        what, (long long)line, (int)s.n, s.text, (int)at, s.text,
                        (int)(s.n - at - n), s.text + at + n);
             return;
@@ -269,10 +270,11 @@ static cloze_status parse_json_label(label_builder *b, const cJSON *item, const 
     const char *name = item->string;
     if (!name || !*name) return error_set(err, code, "%s: a label is empty", what);
     if (cJSON_IsNumber(item))
-        return error_set(err, code,
-                         "%s: label \"%s\" has a number where its word belongs; if the data's labels "
-                         "are numbers, write {\"0\": \"word\", ...}",
-                         what, name);
+        return error_set(
+            err, code,
+            "%s: label \"%s\" has a number where its word belongs; if the data's labels "
+            "are numbers, write {\"0\": \"word\", ...}",
+            what, name);
     bool is_list = cJSON_IsArray(item);
     if (is_list && !item->child)
         return error_set(err, code, "%s: label \"%s\" has no word", what, name);
@@ -369,7 +371,8 @@ static bool is_label_objects(const char *text, size_t n) {
 }
 
 static cloze_status parse_labels(const char *text, size_t n, const char *what,
-                                 cloze_status (*parse)(label_builder *, line_reader *, cloze_error *),
+                                 cloze_status (*parse)(label_builder *, line_reader *,
+                                                       cloze_error *),
                                  label_set *out, buf *notes, cloze_error *err) {
     label_builder b;
     line_reader reader = {0};
