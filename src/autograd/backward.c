@@ -154,6 +154,7 @@ cloze_status tape_backward(tape *t, var *const roots[], const float *seeds, int 
                            cloze_error *err) {
     if (t->status == CLOZE_OK && !t->with_grad)
         tape_fail(t, CLOZE_ERR_INTERNAL, "backward in a step that was begun without gradients");
+    backend_mark(t->be, t->dev, PHASE_BACKWARD);
     bool ok = t->status == CLOZE_OK;
     for (int i = 0; ok && i < n_roots; i++) ok = root_seed(t, roots[i], seeds ? seeds[i] : 1.0f);
     if (ok) run_nodes(t);

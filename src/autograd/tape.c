@@ -47,6 +47,7 @@ void tape_destroy(tape *t) {
 
 void tape_begin_step(tape *t, bool with_grad, uint64_t dropout_key, const uint64_t *row_key_values,
                      int64_t n_rows) {
+    backend_mark(t->be, t->dev, with_grad ? PHASE_FORWARD : PHASE_PREDICT);
     step_weights_drop(t);
     arena_reset(&t->arena);
     t->status = CLOZE_OK;

@@ -91,6 +91,16 @@ typedef struct adamw_spec {
     int64_t step;       /* from 1: bias correction */
 } adamw_spec;
 
+/* Where in a step the calls that follow belong, for who listens. */
+typedef enum backend_phase {
+    PHASE_OUTSIDE, /* of steps: reading, encoding, writing */
+    PHASE_PREDICT, /* forward without gradients */
+    PHASE_FORWARD, /* of a training step */
+    PHASE_BACKWARD,
+    PHASE_UPDATE, /* clipping and the optimizer */
+    PHASE_COUNT
+} backend_phase;
+
 typedef struct backend {
     const char *name;
     cloze_status (*device_open)(int device_id, int n_threads, backend_device **out, cloze_error *err);
@@ -103,6 +113,7 @@ typedef struct backend {
     cloze_status (*zero)(backend_device *dev, void *dst, size_t bytes, cloze_error *err);
     cloze_status (*sync)(backend_device *dev, cloze_error *err);
     void (*weight_drop_packs)(backend_device *dev, weight *w);
+    void (*mark)(backend_device *dev, backend_phase phase); /* NULL: nobody listens */
 #define KERNEL(name, parameters, ...)                                                              \
     cloze_status (*name)(backend_device * dev, OPS_PLAIN parameters, cloze_error * err);
 #include "backend/ops.def"
@@ -111,6 +122,10 @@ typedef struct backend {
 
 extern const backend backend_ref;
 extern const backend backend_cpu;
+
+static inline void backend_mark(const backend *b, backend_device *dev, backend_phase phase) {
+    if (b->mark) b->mark(dev, phase);
+}
 
 /* The backend of a device name ("cpu", "ref"); ERR_USAGE for another, naming what there is. */
 cloze_status backend_find(const char *device, const backend **out, cloze_error *err);

@@ -34,6 +34,7 @@ cloze_status optimizer_step(param_block *b, const backend *be, backend_device *d
                             const options *o, const optimizer_rates *rates, int64_t step,
                             cloze_error *err) {
     double scale;
+    backend_mark(be, dev, PHASE_UPDATE);
     CLOZE_TRY(clip_scale(b, be, dev, o, step, &scale, err));
     const adamw_spec specs[2] = {
         {(float)rates->model, (float)o->adam_beta1, (float)o->adam_beta2, (float)o->adam_epsilon,
@@ -43,6 +44,7 @@ cloze_status optimizer_step(param_block *b, const backend *be, backend_device *d
     };
     CLOZE_TRY(param_block_adamw(b, be, dev, specs, err));
     param_block_zero_grad(b);
+    backend_mark(be, dev, PHASE_OUTSIDE);
     return CLOZE_OK;
 }
 

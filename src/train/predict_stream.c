@@ -149,7 +149,7 @@ static cloze_status stream_open(stream *s, cloze_error *err) {
     d.usual_text_b_column = classifier_get_options(s->c)->text_b_field;
     d.pair_lines = classifier_reads_pairs(s->c);
     CLOZE_TRY(dataset_stream_open(o->input ? o->input : "-", &d, &s->in, err));
-    CLOZE_TRY(session_open(&s->session, o->device, (int)o->num_threads, o->bf16, err));
+    CLOZE_TRY(session_open_options(&s->session, o, err));
     MEM_NEW(err, s->examples, CHUNK_LINES);
     MEM_NEW(err, s->logits, (int64_t)CHUNK_LINES * classifier_labels(s->c)->n);
     return CLOZE_OK;
@@ -178,6 +178,7 @@ cloze_status predict_stream(const options *o, const cloze_callbacks *callbacks, 
         progress_begin(&s.bar, callbacks, "predict", "line", count_lines(o->input));
         status = stream_run(&s, err);
         progress_end(&s.bar);
+        if (status == CLOZE_OK) status = session_write_profile(&s.session, o, callbacks, err);
     }
     stream_close(&s);
     return status;

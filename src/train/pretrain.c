@@ -255,13 +255,14 @@ static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     CLOZE_TRY(prepare(p, err));
     CLOZE_TRY(output_dir_open(&p->out, o->output_dir, err));
     CLOZE_TRY(pretrain_open(p, err));
-    CLOZE_TRY(session_open(&p->session, o->device, (int)o->num_threads, o->bf16, err));
+    CLOZE_TRY(session_open_options(&p->session, o, err));
     CLOZE_TRY(train(p, err));
     CLOZE_TRY(output_dir_forget_results(o->output_dir, err));
     /* before anything else can fail */
     CLOZE_TRY(pretrain_save_model(p, o->output_dir, dtype, err));
     if (p->held.n_sequences) CLOZE_TRY(pretrain_evaluate(p, &h, err));
-    return write_results(p, &h, results, err);
+    CLOZE_TRY(write_results(p, &h, results, err));
+    return session_write_profile(&p->session, o, p->callbacks, err);
 }
 
 cloze_status pretrain_run(options *o, const cloze_callbacks *callbacks, buf *results,

@@ -330,11 +330,11 @@ static cloze_status run_all(run *r, cloze_error *err) {
     if (!o->do_train && o->do_eval) CLOZE_TRY(read_dev(r, classifier_labels(r->c), err));
     if (!o->do_train && o->do_predict) CLOZE_TRY(read_test(r, classifier_labels(r->c), err));
     CLOZE_TRY(output_dir_open(&r->out, o->output_dir, err));
-    CLOZE_TRY(session_open(&r->session, o->device, (int)o->num_threads, o->bf16, err));
+    CLOZE_TRY(session_open_options(&r->session, o, err));
     if (o->do_train) CLOZE_TRY(train(r, err));
     if (o->do_eval) CLOZE_TRY(evaluate(r, err));
     if (o->do_predict) CLOZE_TRY(predict(r, err));
-    return CLOZE_OK;
+    return session_write_profile(&r->session, o, r->callbacks, err);
 }
 
 cloze_status train_run(options *o, const cloze_callbacks *callbacks, buf *results,
@@ -376,15 +376,15 @@ static cloze_status eval_all(run *r, buf *results, cloze_error *err) {
     CLOZE_TRY(classifier_open(o->model, &c, &r->c, err));
     CLOZE_TRY(
         read_set(r, o->input, DATASET_LABELS_REQUIRED, classifier_labels(r->c), &r->dev, err));
-    CLOZE_TRY(session_open(&r->session, o->device, (int)o->num_threads, o->bf16, err));
+    CLOZE_TRY(session_open_options(&r->session, o, err));
     CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev, (int32_t)o->batch_size, "eval",
                                r->callbacks, &m, NULL, err));
     buf_puts(results, "{\n");
     metrics_write_json(&m, "eval", classifier_labels(r->c), (int32_t)o->batch_size, true, results);
     buf_puts(results, "\n}\n");
     metrics_deinit(&m);
-    return buf_ok(results) ? CLOZE_OK
-                           : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the metrics");
+    if (!buf_ok(results)) CLOZE_FAIL(err, MEMORY, "out of memory for the metrics");
+    return session_write_profile(&r->session, o, r->callbacks, err);
 }
 
 cloze_status eval_run(options *o, const cloze_callbacks *callbacks, buf *results,

@@ -5,18 +5,65 @@
 #include <omp.h>
 #include <string.h>
 
+#include "backend/profile.h"
+#include "base/file.h"
 #include "base/log.h"
+#include "train/options.h"
 
-cloze_status session_open(session *s, const char *device, int n_threads, bool bf16,
-                          cloze_error *err) {
+/* profile: measured, and with `trace` call by call. */
+static cloze_status open_device(session *s, const char *device, int n_threads, bool bf16,
+                                bool profile, bool trace, cloze_error *err) {
     memset(s, 0, sizeof *s);
     if (n_threads > 0)
         omp_set_num_threads(n_threads); /* of this thread: encoding keeps to it too */
-    CLOZE_TRY(backend_find(device, &s->backend, err));
-    CLOZE_TRY(backend_check(s->backend, err));
-    CLOZE_TRY(s->backend->device_open(0, n_threads, &s->device, err));
+    const backend *b;
+    CLOZE_TRY(backend_find(device, &b, err));
+    CLOZE_TRY(backend_check(b, err));
+    s->backend = profile ? &backend_profile : b;
+    CLOZE_TRY(profile ? profile_device_open(b, 0, n_threads, trace, &s->device, err)
+                      : b->device_open(0, n_threads, &s->device, err));
     tape_options o = {s->backend, s->device, bf16 ? DTYPE_BF16 : DTYPE_F32};
     return tape_create(&o, &s->tape, err);
+}
+
+cloze_status session_open(session *s, const char *device, int n_threads, bool bf16,
+                          cloze_error *err) {
+    return open_device(s, device, n_threads, bf16, false, false, err);
+}
+
+cloze_status session_open_options(session *s, const options *o, cloze_error *err) {
+    return open_device(s, o->device, (int)o->num_threads, o->bf16, o->profile || o->profile_file,
+                       o->profile_file != NULL, err);
+}
+
+static void tell_lines(const char *text, const cloze_callbacks *callbacks) {
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        log_line(callbacks, CLOZE_LOG_INFO, "%.*s", (int)n, text);
+        text += n + (text[n] != 0);
+    }
+}
+
+cloze_status session_write_profile(const session *s, const options *o,
+                                   const cloze_callbacks *callbacks, cloze_error *err) {
+    buf b;
+    if (s->backend != &backend_profile || !s->device) return CLOZE_OK;
+    buf_init(&b, (size_t)1 << 30);
+    profile_write_table(s->device, &b);
+    if (buf_ok(&b)) tell_lines(b.data, callbacks);
+    buf_clear(&b);
+    cloze_status status = CLOZE_OK;
+    if (o->profile_file) {
+        profile_write_trace(s->device, &b);
+        status = buf_ok(&b) ? file_write_atomic(o->profile_file, b.data, b.len, err)
+                            : error_set(err, CLOZE_ERR_MEMORY, "out of memory for the profile");
+        if (status == CLOZE_OK)
+            log_line(callbacks, CLOZE_LOG_INFO,
+                     "The profile is in %s (open it in chrome://tracing or ui.perfetto.dev)",
+                     o->profile_file);
+    }
+    buf_deinit(&b);
+    return status;
 }
 
 void session_close(session *s) {
@@ -68,6 +115,7 @@ static cloze_status predict_batch(session *s, classifier *c, const packed_batch 
     var *scores = classifier_logits(s->tape, c, views, &run);
     CLOZE_TRY(tape_status(s->tape, err));
     CLOZE_TRY(tape_read(s->tape, scores, scratch, err));
+    backend_mark(s->backend, s->device, PHASE_OUTSIDE);
     int32_t n_labels = classifier_labels(c)->n;
     for (int64_t i = 0; i < (int64_t)views[0]->n_examples * n_labels; i++) {
         if (isfinite(scratch[i])) continue;

@@ -10,6 +10,8 @@
 
 #define SESSION_MAX_VIEWS 16
 
+struct options; /* train/options.h */
+
 typedef struct session {
     const backend *backend;
     backend_device *device;
@@ -21,6 +23,13 @@ typedef struct session {
  * session_close. */
 cloze_status session_open(session *s, const char *device, int n_threads, bool bf16,
                           cloze_error *err);
+/* The same from --device, --num_threads and --bf16; measured when --profile or --profile_file is
+ * given. */
+cloze_status session_open_options(session *s, const struct options *o, cloze_error *err);
+/* What was measured since: the table as log lines, the trace to --profile_file. Nothing when
+ * profiling is off. */
+cloze_status session_write_profile(const session *s, const struct options *o,
+                                   const cloze_callbacks *callbacks, cloze_error *err);
 void session_close(session *s);
 
 /* A data set encoded for a classifier. */
