@@ -37,6 +37,11 @@ for n in 1 2; do
 done
 same 'the same seed gives the same model' seed1/model.safetensors seed2/model.safetensors
 same 'and the same verbalizer' seed1/prompt.safetensors seed2/prompt.safetensors
+works 'train --profile_file' train --data_dir "$news" --output_dir measured --max_steps 3 \
+    --model_name_or_path model --max_seq_length 32 --seed 7 --num_threads 2 --profile_file trace.json
+has 'a table of the time' '^  linear_forward  *[0-9]*x32  *[0-9]' err
+has 'and a trace' '"name": "adamw", "cat": "update", "ph": "X"' trace.json
+same 'measuring changes no bit' seed1/model.safetensors measured/model.safetensors
 run train --data_dir "$news" --output_dir seed3 --max_steps 3 --model_name_or_path model \
     --max_seq_length 32 --seed 8 --num_threads 2
 ! cmp -s seed1/model.safetensors seed3/model.safetensors
