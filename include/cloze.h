@@ -155,6 +155,32 @@ CLOZE_API cloze_status cloze_predictor_run(cloze_predictor *predictor, const cha
                                            const char *const *texts_b, size_t n,
                                            float *probabilities, cloze_error *err);
 
+/*
+ * What the model reads of one text: token ids within the template, special tokens included. For
+ * callers that have their own tokenizer, or that ask many times about the same texts.
+ */
+typedef struct cloze_input {
+    const int32_t *input_ids;        /* (n_tokens) */
+    const int32_t *token_type_ids;   /* (n_tokens); NULL = all 0 */
+    const int32_t *position_ids;     /* (n_tokens); NULL = 0, 1, 2, ... */
+    const int32_t *masked_positions; /* (n_masks) rising; NULL without masks (fine-tuning) */
+    int32_t n_tokens, n_masks;
+} cloze_input;
+
+/* Inputs that one text makes: 1, or one for each length when label words have several. */
+CLOZE_API int32_t cloze_predictor_inputs_per_text(const cloze_predictor *predictor);
+/* *inputs (n * inputs_per_text), text by text, of n texts; ends with cloze_inputs_free(). */
+CLOZE_API cloze_status cloze_predictor_encode(cloze_predictor *predictor, const char *const *texts,
+                                              const char *const *texts_b, size_t n,
+                                              cloze_input **inputs, cloze_error *err);
+CLOZE_API void cloze_inputs_free(cloze_input *inputs);
+/* The same as cloze_predictor_run, from the inputs (n * inputs_per_text) of n texts. Ids, types and
+ * positions that the model does not have, and another number of masks than it was trained with, are
+ * CLOZE_ERR_DATA. */
+CLOZE_API cloze_status cloze_predictor_run_inputs(cloze_predictor *predictor,
+                                                  const cloze_input *inputs, size_t n,
+                                                  float *probabilities, cloze_error *err);
+
 #ifdef __cplusplus
 }
 #endif

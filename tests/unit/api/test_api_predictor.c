@@ -135,6 +135,87 @@ static void test_bf16(void **state) {
     cloze_predictor_close(rough);
 }
 
+/* Label words of one and of two tokens: each text makes two inputs. */
+static void make_manual_run(const char *dir) {
+    arg_list list;
+    put_file(at("words.txt"), "体育==体育\n财经==财\n");
+    MUST(cloze_train(args(&list, "--data_dir", DATA_DIR, "--label_file", at("words.txt"),
+                          "--verbalizer", "manual", "--model_name_or_path", MODEL_DIR,
+                          "--output_dir", dir, "--max_steps", "1", "--max_seq_length", "32", NULL),
+                     NULL, NULL, err));
+}
+
+/* Token ids give what the texts gave, to the last bit, also without types and with positions left
+ * to the model where those are the usual ones. */
+static void test_inputs(void **state) {
+    const char *runs[] = {PROMPT_RUN, FINETUNE_RUN, at("manual run")};
+    make_manual_run(runs[2]);
+    for (size_t r = 0; r < COUNT(runs); r++) {
+        float want[N_TEXTS * 2], got[N_TEXTS * 2] = {0};
+        cloze_input *inputs = NULL;
+        cloze_predictor *p = open_run(runs[r], 2);
+        int32_t per_text = cloze_predictor_inputs_per_text(p);
+        assert_int_equal(per_text, r == 2 ? 2 : 1);
+        MUST(cloze_predictor_run(p, texts, NULL, N_TEXTS, want, err));
+        MUST(cloze_predictor_encode(p, texts, NULL, N_TEXTS, &inputs, err));
+        MUST(cloze_predictor_run_inputs(p, inputs, N_TEXTS, got, err));
+        assert_memory_equal(got, want, sizeof want);
+        for (int i = 0; r == 1 && i < N_TEXTS * per_text; i++) {
+            assert_null(inputs[i].masked_positions);
+            for (int t = 0; t < inputs[i].n_tokens; t++) {
+                assert_int_equal(inputs[i].token_type_ids[t], 0);
+                assert_int_equal(inputs[i].position_ids[t], t);
+            }
+            inputs[i].token_type_ids = inputs[i].position_ids = NULL;
+        }
+        memset(got, 0, sizeof got);
+        MUST(cloze_predictor_run_inputs(p, inputs, N_TEXTS, got, err));
+        assert_memory_equal(got, want, sizeof want);
+        cloze_inputs_free(inputs);
+        cloze_predictor_close(p);
+    }
+}
+
+static void test_wrong_inputs(void **state) {
+    static const int32_t ids[] = {1, 2, 3, 4}, far[] = {1, 2, 3, 1 << 20}, mask[] = {1},
+                         masks[] = {1, 2}, outside[] = {4}, types[] = {0, 0, 99, 0};
+    const cloze_input good = {ids, NULL, NULL, mask, 4, 1};
+    float out[2];
+    cloze_predictor *p = open_run(PROMPT_RUN, 1);
+    MUST(cloze_predictor_run_inputs(p, &good, 1, out, err));
+    cloze_input bad = good;
+    bad.input_ids = far;
+    MUST_FAIL(CLOZE_ERR_DATA, "input 0: token 3 is 1048576",
+              cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    bad = good;
+    bad.token_type_ids = types;
+    MUST_FAIL(CLOZE_ERR_DATA, "token type 2 is 99",
+              cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    bad = good;
+    bad.position_ids = far;
+    MUST_FAIL(CLOZE_ERR_DATA, "position 3 is", cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    bad = good;
+    bad.masked_positions = outside;
+    MUST_FAIL(CLOZE_ERR_DATA, "mask 0 is 4", cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    bad = (cloze_input){ids, NULL, NULL, masks, 4, 2};
+    MUST_FAIL(CLOZE_ERR_DATA, "2 masks; this run needs 1",
+              cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    bad = (cloze_input){ids, NULL, NULL, NULL, 4, 1};
+    MUST_FAIL(CLOZE_ERR_DATA, "0 masks", cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    bad = (cloze_input){ids, NULL, NULL, mask, 0, 1};
+    MUST_FAIL(CLOZE_ERR_DATA, "no tokens", cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    bad = (cloze_input){ids, NULL, NULL, mask, 1 << 20, 1};
+    MUST_FAIL(CLOZE_ERR_DATA, "positions", cloze_predictor_run_inputs(p, &bad, 1, out, err));
+    MUST_FAIL(CLOZE_ERR_USAGE, "inputs is NULL",
+              cloze_predictor_run_inputs(p, NULL, 1, out, err));
+    MUST_FAIL(CLOZE_ERR_USAGE, "predictor is NULL",
+              cloze_predictor_encode(NULL, texts, NULL, 1, NULL, err));
+    MUST(cloze_predictor_run_inputs(p, NULL, 0, NULL, err));
+    cloze_predictor_close(p);
+    cloze_inputs_free(NULL);
+    assert_int_equal(cloze_predictor_inputs_per_text(NULL), 0);
+}
+
 static void test_wrong_arguments(void **state) {
     cloze_predictor_options negative = {.num_threads = -1};
     cloze_predictor *p = NULL;
@@ -167,7 +248,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_labels),  cmocka_unit_test(test_equals_the_command),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_probabilities),
-        cmocka_unit_test(test_bf16),    cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_bf16),    cmocka_unit_test(test_inputs),
+        cmocka_unit_test(test_wrong_inputs), cmocka_unit_test(test_wrong_arguments),
     };
     make_texts();
     return cmocka_run_group_tests(tests, api_setup, dir_teardown);
