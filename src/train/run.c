@@ -9,6 +9,7 @@
 #include "model/locate.h"
 #include "train/output_dir.h"
 #include "train/predictor.h"
+#include "train/state.h"
 #include "train/resume.h"
 #include "train/trainer.h"
 
