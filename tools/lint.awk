@@ -90,9 +90,9 @@ function check_quoted_include(name,    target) {
 
 function check_include(line,    name) {
     if (match(line, /"[^"]+"/)) check_quoted_include(substr(line, RSTART + 1, RLENGTH - 2))
-    if (line ~ /[<"\/]dnnl/ && FILENAME !~ /^src\/backend\/cpu\/onednn/)
+    if (line ~ /[<"\/]dnnl/ && FILENAME !~ /^src\/backend\/cpu\/onednn|^bench\/limit/)
         finding("oneDNN belongs to src/backend/cpu/onednn* alone")
-    if (line ~ /[<"]cjson\// && FILENAME !~ /^src\/base\/json\.[ch]$|^apps\//)
+    if (line ~ /[<"]cjson\// && FILENAME !~ /^src\/base\/json\.[ch]$|^(apps|bench)\//)
         finding("cJSON comes through base/json.h")
 }
 

@@ -1,0 +1,162 @@
+/* Results: a table for people, JSON for programs, and what earlier runs found. */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void sorted(const figures *f, double out[MAX_PAIRS]) {
+    memcpy(out, f->value, sizeof f->value);
+    qsort(out, (size_t)f->n, sizeof *out, by_size);
+}
+
+double figures_median(const figures *f) {
+    double s[MAX_PAIRS];
+    if (f->n == 0) return 0;
+    sorted(f, s);
+    return f->n % 2 ? s[f->n / 2] : (s[f->n / 2 - 1] + s[f->n / 2]) / 2;
+}
+
+/* "0.812 [0.790-0.820]" */
+static void print_figures(const figures *f, int width) {
+    char text[96] = "-";
+    double s[MAX_PAIRS];
+    if (f->n) {
+        sorted(f, s);
+        double m = figures_median(f);
+        int digits = m >= 1000 ? 0 : m >= 100 ? 1 : m >= 10 ? 2 : 3;
+        snprintf(text, sizeof text, "%.*f [%.*f-%.*f]", digits, m, digits, s[0], digits,
+                 s[f->n - 1]);
+    }
+    printf(" %-*s", width, text);
+}
+
+void report_begin(void) {
+    printf("%-22s %-8s %-26s %-26s %7s %6s %8s %7s %7s  %s\n", "case", "unit", "cloze", "peer",
+           "ratio", "goal", "% limit", "MB", "peer MB", "peer is");
+    fflush(stdout);
+}
+
+void report_line(const result *r) {
+    printf("%-22s %-8s", r->c->name, case_unit(r->c));
+    print_figures(&r->own, 26);
+    print_figures(&r->peer, 26);
+    if (r->ratio > 0)
+        printf(" %6.2f%s", r->ratio, r->stored ? "*" : "x");
+    else
+        printf(" %7s", "-");
+    if (r->c->goal > 0)
+        printf(" %6.2f", r->c->goal);
+    else
+        printf(" %6s", "-");
+    if (r->percent > 0)
+        printf(" %7.0f%%", r->percent);
+    else
+        printf(" %8s", "-");
+    printf(" %7.0f", r->own.peak_mb);
+    if (r->peer.n)
+        printf(" %7.0f", r->peer.peak_mb);
+    else
+        printf(" %7s", "-");
+    printf("  %s%s%s\n", r->c->peer ? r->c->peer : "", r->stored ? "; * ratio of " : "",
+           r->stored ? r->stored_note : "");
+    fflush(stdout);
+}
+
+/* ---- JSON ---- */
+
+static cJSON *figures_json(const figures *f) {
+    double s[MAX_PAIRS];
+    if (f->n == 0) return cJSON_CreateNull();
+    sorted(f, s);
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "median", figures_median(f));
+    cJSON_AddNumberToObject(o, "min", s[0]);
+    cJSON_AddNumberToObject(o, "max", s[f->n - 1]);
+    cJSON_AddItemToObject(o, "values", cJSON_CreateDoubleArray(f->value, f->n));
+    cJSON_AddNumberToObject(o, "peak_mb", f->peak_mb);
+    return o;
+}
+
+static void machine_name(char *out, size_t size) {
+    char line[512];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    snprintf(out, size, "unknown");
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon) {
+            snprintf(out, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+            break;
+        }
+    }
+    if (f) fclose(f);
+}
+
+static cJSON *result_json(const result *r) {
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "case", r->c->name);
+    cJSON_AddStringToObject(o, "unit", case_unit(r->c));
+    cJSON_AddItemToObject(o, "cloze", figures_json(&r->own));
+    cJSON_AddItemToObject(o, "peer", figures_json(&r->peer));
+    if (r->c->peer) cJSON_AddStringToObject(o, "peer_is", r->c->peer);
+    if (r->ratio > 0) {
+        cJSON_AddNumberToObject(o, "ratio", r->ratio);
+        cJSON_AddBoolToObject(o, "ratio_is_stored", r->stored);
+    }
+    if (r->c->goal > 0) cJSON_AddNumberToObject(o, "goal", r->c->goal);
+    if (r->percent > 0) {
+        cJSON_AddNumberToObject(o, "percent_of_limit", r->percent);
+        cJSON_AddNumberToObject(o, "limit_gflops", r->limit);
+    }
+    return o;
+}
+
+bool report_write(const char *path, const workload *w, const result *results, int n) {
+    char machine[256], date[32];
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%Y-%m-%d", localtime(&now));
+    machine_name(machine, sizeof machine);
+    cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "results");
+    cJSON_AddStringToObject(root, "machine", machine);
+    cJSON_AddStringToObject(root, "date", date);
+    cJSON_AddStringToObject(root, "texts", w->source);
+    for (int i = 0; i < n; i++) cJSON_AddItemToArray(list, result_json(&results[i]));
+    char *text = cJSON_Print(root);
+    FILE *f = text ? fopen(path, "w") : NULL;
+    bool ok = f && fputs(text, f) >= 0 && fputc('\n', f) >= 0;
+    ok = f && fclose(f) == 0 && ok;
+    if (!ok) fprintf(stderr, "bench: cannot write %s\n", path);
+    cJSON_free(text);
+    cJSON_Delete(root);
+    return ok;
+}
+
+bool stored_find(const workload *w, const char *name, double *ratio, char *note, size_t size) {
+    char path[PATH_BYTES + 32];
+    static char text[1 << 20];
+    snprintf(path, sizeof path, "%s/bench/stored.json", w->root);
+    FILE *f = fopen(path, "r");
+    if (!f) return false;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    cJSON *root = cJSON_Parse(text);
+    const cJSON *r, *machine = cJSON_GetObjectItem(root, "machine"),
+                     *date = cJSON_GetObjectItem(root, "date");
+    bool found = false;
+    cJSON_ArrayForEach(r, cJSON_GetObjectItem(root, "results")) {
+        const cJSON *c = cJSON_GetObjectItem(r, "case"), *v = cJSON_GetObjectItem(r, "ratio");
+        if (!cJSON_IsString(c) || strcmp(c->valuestring, name) != 0 || !cJSON_IsNumber(v)) continue;
+        *ratio = v->valuedouble;
+        snprintf(note, size, "%s, %s", cJSON_IsString(date) ? date->valuestring : "?",
+                 cJSON_IsString(machine) ? machine->valuestring : "?");
+        found = true;
+    }
+    cJSON_Delete(root);
+    return found;
+}
