@@ -23,7 +23,8 @@ static void usage(void) {
          "  --peers     install the peers first, into build/peers or $CLOZE_PEERS (about 12 GB)\n"
          "  --no-peers  cloze alone, although peers are installed\n"
          "  --pairs N   slices of each, A B A B ... (5)\n"
-         "  --list      the cases, their peers and goals\n");
+         "  --list      the cases, their peers and goals\n"
+         "  --limit     how fast this machine multiplies the models' matrices\n");
 }
 
 static void list_cases(void) {
@@ -152,6 +153,16 @@ static void compare_answers(const run *r, const bench_case *c) {
                 c->name, n, (double)largest);
 }
 
+/* What a training worker wrote. */
+static void remove_output(const run *r, int pid) {
+    char path[PATH_BYTES], log[PATH_BYTES];
+    double seconds;
+    char *argv[] = {"rm", "-rf", path, NULL};
+    snprintf(path, sizeof path, "%.*s/out-%d", PATH_BYTES - 32, r->w.dir, pid);
+    snprintf(log, sizeof log, "%.*s/log/rm.log", PATH_BYTES - 32, r->w.dir);
+    process_run(argv, NULL, log, &seconds, NULL);
+}
+
 /* Slices of both in turn; which one goes first alternates. */
 static bool measure_workers(run *r, const bench_case *c, result *out, const char *run_dir,
                             const char *ids) {
@@ -172,8 +183,10 @@ static bool measure_workers(run *r, const bench_case *c, result *out, const char
         if (ok && !first && with_peer) ok = one_slice(c, &own, &out->own);
     }
     if (with_peer && (c->kind == CASE_PREDICT || c->kind == CASE_LATENCY)) compare_answers(r, c);
+    int pid = own.pid;
     process_stop(&own);
     process_stop(&peer);
+    remove_output(r, pid);
     return ok;
 }
 
@@ -349,6 +362,20 @@ static int run_cases(run *r, char **names, int n_names) {
     return report_write(json, &r->w, results, n) && !failed ? 0 : 1;
 }
 
+/* The product rates that percentages are of. */
+static int print_limits(void) {
+    static const char *const NAMES[] = {"base", "small"};
+    static const int ROWS[] = {37, 512, 1184, 4096};
+    puts("GFLOP/s of oneDNN's products, all cores, weights packed: a layer's forward pass\n"
+         "shape    rows  float32     bf16");
+    for (int s = 0; s < 2; s++)
+        for (int r = 0; r < 4; r++)
+            printf("%-7s %5d %8.0f %8.0f\n", NAMES[s], ROWS[r],
+                   limit_layer(shape_find(NAMES[s]), ROWS[r], false),
+                   limit_layer(shape_find(NAMES[s]), ROWS[r], true));
+    return 0;
+}
+
 static int start_as_worker(char **argv) {
     workload w;
     for (int i = 0; i < n_bench_cases; i++) {
@@ -373,6 +400,7 @@ int main(int argc, char **argv) {
     }
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--list") == 0) return list_cases(), 0;
+        if (strcmp(argv[i], "--limit") == 0) return print_limits();
         if (strcmp(argv[i], "--help") == 0) return usage(), 0;
         if (strcmp(argv[i], "--no-peers") == 0) {
             r.peers = NULL;

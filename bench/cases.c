@@ -55,7 +55,7 @@ const bench_case bench_cases[] = {
      .peer_args = "torch_cold.py", .goal = 50},
     {"load_base", CASE_LOAD, "base", false, 1, 1, .peer = "ONNX Runtime fp32", .peer_venv = ORT,
      .peer_args = "ort_predict.py --load"},
-    {"stream_mini", CASE_STREAM, "mini", true, 32, 1000000, .peer = NULL},
+    {"stream_mini", CASE_STREAM, "mini", true, 32, 100000, .peer = NULL},
     {"size", CASE_SIZE, "base", false, 0, 0, .peer = "onnxruntime + tokenizers + numpy",
      .peer_venv = ORT, .goal = 3},
 };

@@ -44,7 +44,44 @@ static bool can_map(const found *f, const param *p) {
            (t->dtype == DTYPE_F32 || t->dtype == DTYPE_BF16 || t->dtype == DTYPE_F16);
 }
 
-static cloze_status load_param(param *p, const found *f, cloze_error *err) {
+/* Tensors that are copied, for all of them at once on all cores: page faults and conversion take
+ * most of the time of opening a model. */
+typedef struct copy_list {
+    const ckpt_tensor **from; /* (n) */
+    float **to;               /* (n) */
+    int n;
+} copy_list;
+
+static cloze_status copy_list_init(copy_list *l, int most, cloze_error *err) {
+    *l = (copy_list){0};
+    MEM_NEW(err, l->from, most);
+    MEM_NEW(err, l->to, most);
+    return CLOZE_OK;
+}
+
+static void copy_list_deinit(copy_list *l) {
+    mem_free(l->from);
+    mem_free(l->to);
+}
+
+static cloze_status copy_list_run(const copy_list *l, cloze_error *err) {
+    cloze_status status = CLOZE_OK;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < l->n; i++) {
+        cloze_error own = {0};
+        cloze_status s = ckpt_read_f32(l->from[i], l->to[i], (size_t)l->from[i]->count, &own);
+        ckpt_advise_dontneed(l->from[i]);
+        if (s == CLOZE_OK) continue;
+#pragma omp critical(model_copy)
+        {
+            if (status == CLOZE_OK && err) *err = own;
+            status = s;
+        }
+    }
+    return status;
+}
+
+static cloze_status load_param(param *p, const found *f, copy_list *copies, cloze_error *err) {
     int64_t rows = p->w.t.rows, cols = p->w.t.cols;
     for (int i = 0; i < f->n; i++) CLOZE_TRY(check_shape(f->entries[i], f->tensors[i], err));
     p->w.version++;
@@ -54,13 +91,13 @@ static cloze_status load_param(param *p, const found *f, cloze_error *err) {
     }
     float *values = mem_alloc((size_t)(rows * cols) * sizeof *values);
     if (!values) CLOZE_FAIL(err, MEMORY, "out of memory for %s", p->name);
+    mem_map_dense(values, (size_t)(rows * cols) * sizeof *values);
     p->owned = values;
     p->w.t = tensor_of(values, DTYPE_F32, rows, cols);
     for (int i = 0; i < f->n; i++) {
-        const ckpt_tensor *t = f->tensors[i];
         int64_t begin = p->rank == 1 ? f->entries[i]->row_begin : f->entries[i]->row_begin * cols;
-        CLOZE_TRY(ckpt_read_f32(t, values + begin, (size_t)t->count, err));
-        ckpt_advise_dontneed(t);
+        copies->from[copies->n] = f->tensors[i];
+        copies->to[copies->n++] = values + begin;
     }
     return CLOZE_OK;
 }
@@ -109,8 +146,9 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
                              name_map *names, cloze_error *err) {
     buf fresh, missing;
     found f;
+    copy_list copies;
     bool body_missing = false, has_head = false;
-    cloze_status status = CLOZE_OK;
+    cloze_status status = copy_list_init(&copies, m->state.n_entries, err);
     buf_init(&fresh, 4096);
     buf_init(&missing, 600);
     for (int i = 0; i < m->state.n_params && status == CLOZE_OK; i++) {
@@ -128,7 +166,7 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
                 if (!f.tensors[k])
                     buf_printf(&missing, "%s%s", missing.len ? ", " : "", f.entries[k]->name);
         } else {
-            status = load_param(p, &f, err);
+            status = load_param(p, &f, &copies, err);
         }
     }
     if (status == CLOZE_OK && missing.len && !body_missing && !has_head)
@@ -145,7 +183,9 @@ static cloze_status load_all(model *m, const char *dir, const model_open_options
             err, CLOZE_ERR_MODEL,
             "%s: tensors are missing: %.400s%s (is config.json the one of this checkpoint?)", dir,
             missing.data, missing.failed || missing.len > 400 ? " ..." : "");
+    if (status == CLOZE_OK) status = copy_list_run(&copies, err);
     if (status == CLOZE_OK) report(o, dir, &fresh, names);
+    copy_list_deinit(&copies);
     buf_deinit(&fresh);
     buf_deinit(&missing);
     return status;
