@@ -155,6 +155,8 @@ cloze_status model_train_begin(model *m, param *const extra[], int n_extra, para
 }
 
 cloze_status model_check_finite(const model *m, cloze_error *err) {
+    const char *file =
+        m->checkpoint && ckpt_count(m->checkpoint) ? ckpt_at(m->checkpoint, 0)->file : "the model";
     float part[1024];
     const size_t room = sizeof part / sizeof *part;
     for (int i = 0; i < m->state.n_params; i++) {
@@ -168,9 +170,9 @@ cloze_status model_check_finite(const model *m, cloze_error *err) {
                 if (!isfinite(part[k]))
                     CLOZE_FAIL(
                         err, MODEL,
-                        "the model's weights are damaged: %s holds %g at (%zu, %zu); fetch or "
-                        "save the model again",
-                        p->name, (double)part[k], (at + k) / (size_t)t->cols,
+                        "%s: the weights are damaged: %s holds %g at (%zu, %zu); fetch or save the "
+                        "model again",
+                        file, p->name, (double)part[k], (at + k) / (size_t)t->cols,
                         (at + k) % (size_t)t->cols);
         }
     }

@@ -218,9 +218,17 @@ static bool is_unused(const classifier *c, const param *p) {
     return p == bias || (p == decoder && !model_has_tied_decoder(c->model));
 }
 
+cloze_status classifier_fail_nonfinite(classifier *c, double value, cloze_error *err) {
+    if (!c->trained) CLOZE_TRY(model_check_finite(c->model, err));
+    CLOZE_FAIL(err, NONFINITE, "the scores became %g%s", value,
+               c->trained ? ": training has diverged; try a smaller --learning_rate"
+                          : ", though every weight of the model is finite");
+}
+
 cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block **out,
                                     cloze_error *err) {
     nn_state *s = model_get_state(c->model);
+    c->trained = true;
     model_set_requires_grad(c->model, !freeze_plm);
     for (int i = 0; i < s->n_params; i++)
         if (is_unused(c, s->params[i])) s->params[i]->requires_grad = false;

@@ -61,6 +61,10 @@ const input_encoder *classifier_encoder(const classifier *c, int32_t view);
 cloze_status classifier_check_encoded(const classifier *c, const encoded_set *set,
                                       const example *examples, cloze_error *err);
 
+/* What to say of scores that are NaN or infinite: ERR_MODEL when the model was opened with such
+ * weights, ERR_NONFINITE when training made them so. */
+cloze_status classifier_fail_nonfinite(classifier *c, double value, cloze_error *err);
+
 /* Makes everything trainable that the method trains (freeze_plm: only head and verbalizer), in one
  * block that lives as long as the classifier. */
 cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block **out,

@@ -16,6 +16,7 @@ struct classifier {
     verbalizer *verbalizer;   /* prompt */
     input_encoder **encoders; /* (n_views) */
     int32_t n_views;
+    bool trained; /* weights may have changed since they were read */
 };
 
 cloze_status classifier_set_fields(classifier *c, const char *text_field, const char *text_b_field,

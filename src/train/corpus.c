@@ -11,7 +11,30 @@
 
 /* ---- reading ---- */
 
-static cloze_status each_line_of(const char *path, corpus_line line, void *ctx, cloze_error *err) {
+/* visit(ctx, path) for each of the comma-separated files. */
+static cloze_status each_file(const char *files,
+                              cloze_status (*visit)(void *ctx, const char *path, cloze_error *err),
+                              void *ctx, cloze_error *err) {
+    while (*files) {
+        size_t n = strcspn(files, ",");
+        char *path = mem_strndup(files, n);
+        if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
+        cloze_status status = n ? visit(ctx, path, err) : CLOZE_OK;
+        mem_free(path);
+        if (status != CLOZE_OK) return status;
+        files += n;
+        if (*files == ',') files++;
+    }
+    return CLOZE_OK;
+}
+
+typedef struct line_visit {
+    corpus_line line;
+    void *ctx;
+} line_visit;
+
+static cloze_status read_lines(void *ctx, const char *path, cloze_error *err) {
+    const line_visit *visit = ctx;
     line_reader r = {0};
     const char *text;
     size_t n;
@@ -19,24 +42,35 @@ static cloze_status each_line_of(const char *path, corpus_line line, void *ctx, 
     while (status == CLOZE_OK) {
         status = line_reader_next(&r, &text, &n, err);
         if (status != CLOZE_OK || !text) break;
-        if (!text_is_blank(text, n)) status = line(ctx, text, n, err);
+        if (!text_is_blank(text, n)) status = visit->line(visit->ctx, text, n, err);
     }
     line_reader_close(&r);
     return status;
 }
 
 cloze_status corpus_each_line(const char *files, corpus_line line, void *ctx, cloze_error *err) {
-    while (*files) {
-        size_t n = strcspn(files, ",");
-        char *path = mem_strndup(files, n);
-        if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
-        cloze_status status = n ? each_line_of(path, line, ctx, err) : CLOZE_OK;
-        mem_free(path);
-        if (status != CLOZE_OK) return status;
-        files += n;
-        if (*files == ',') files++;
-    }
-    return CLOZE_OK;
+    line_visit visit = {line, ctx};
+    return each_file(files, read_lines, &visit, err);
+}
+
+static cloze_status check_file(void *ctx, const char *path, cloze_error *err) {
+    line_reader r = {0};
+    const char *text = NULL;
+    size_t n;
+    if (strcmp(path, "-") == 0)
+        CLOZE_FAIL(err, USAGE,
+                   "pretrain reads its text several times, and standard input can be read once; "
+                   "give a file");
+    cloze_status status = line_reader_open(&r, path, err);
+    if (status == CLOZE_OK) status = line_reader_peek(&r, &text, &n, err);
+    if (status == CLOZE_OK && !text)
+        status = error_set(err, CLOZE_ERR_DATA, "%s: there is no text in it", path);
+    line_reader_close(&r);
+    return status;
+}
+
+cloze_status corpus_check_files(const char *files, cloze_error *err) {
+    return each_file(files, check_file, NULL, err);
 }
 
 void corpus_deinit(corpus *c) {

@@ -37,6 +37,8 @@ cloze_status corpus_hold_out(corpus *c, corpus *held, int64_t n, uint64_t seed, 
 /* Calls line(ctx, text, n) for every non-blank line of the files. */
 typedef cloze_status (*corpus_line)(void *ctx, const char *text, size_t n, cloze_error *err);
 cloze_status corpus_each_line(const char *files, corpus_line line, void *ctx, cloze_error *err);
+/* Whether every file can be read and has text: before hours of work are put into the first ones. */
+cloze_status corpus_check_files(const char *files, cloze_error *err);
 
 typedef struct mask_options {
     double probability; /* of a token to be chosen: 0.15 */

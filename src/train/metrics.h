@@ -21,6 +21,7 @@ typedef struct metrics {
     label_metrics *labels; /* (C) */
     int64_t *confusion;    /* (C,C) row = true label, column = predicted */
     double seconds;
+    int64_t cut_examples, cut_tokens; /* texts that were shortened to fit, tokens left out */
 } metrics;
 
 /* From logits (n,C) and labels (n), all in [0,C). Ends with metrics_deinit. */

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "train/checkpoint.h"
@@ -31,13 +32,17 @@ cloze_status output_dir_open_existing(output_dir *d, const char *path, cloze_err
 
 cloze_status output_dir_open(output_dir *d, const char *path, cloze_error *err) {
     if (d->path) return CLOZE_OK;
+    bool created = !file_exists(path);
     CLOZE_TRY(dir_create(path, err));
+    d->created = created;
     return output_dir_open_existing(d, path, err);
 }
 
 void output_dir_close(output_dir *d) {
     file_lock_release(&d->lock);
+    if (d->path && d->created) rmdir(d->path); /* fails, and should, when there is anything in it */
     d->path = NULL;
+    d->created = false;
 }
 
 /* ---- earlier runs ---- */

@@ -16,6 +16,7 @@
 typedef struct output_dir {
     const char *path; /* borrowed; NULL = not open */
     file_lock lock;
+    bool created; /* and to be removed again when nothing was written into it */
 } output_dir;
 
 /* Creates and locks it; a run of another process in it is ERR_IO that names the process. Zeroed

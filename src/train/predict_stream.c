@@ -26,7 +26,8 @@ typedef struct stream {
     progress bar;
     /* the current chunk: copied examples, their logits, and the text to write */
     arena memory;
-    example *examples; /* (CHUNK_LINES) */
+    int64_t cut_examples, cut_tokens; /* of all chunks */
+    example *examples;                /* (CHUNK_LINES) */
     int64_t n;
     float *logits; /* (CHUNK_LINES,C) */
     buf text;
@@ -97,6 +98,8 @@ static cloze_status chunk_run(stream *s, cloze_error *err) {
     CLOZE_TRY(encoded_views_build(s->c, s->examples, s->n, &views, err));
     cloze_status status = session_predict(&s->session, s->c, &views, (int32_t)s->o->batch_size,
                                           s->logits, &s->bar, err);
+    s->cut_examples += views.sets[0].n_cut_examples;
+    s->cut_tokens += views.sets[0].n_cut_tokens;
     encoded_views_deinit(&views);
     if (status != CLOZE_OK) return status;
     buf_clear(&s->text);
@@ -131,6 +134,11 @@ static cloze_status stream_run(stream *s, cloze_error *err) {
                                (long long)lines);
     }
     if (status == CLOZE_OK && s->bar.state.total) s->bar.state.total = lines;
+    const char *name =
+        s->o->input && strcmp(s->o->input, "-") != 0 ? s->o->input : "standard input";
+    if (status == CLOZE_OK && lines == 0)
+        log_line(s->callbacks, CLOZE_LOG_WARN, "%s: there is no line in it", name);
+    classifier_tell_cut(s->c, name, s->cut_examples, lines, s->cut_tokens);
     return status;
 }
 

@@ -26,6 +26,8 @@ cloze_status prediction_set_make(classifier *c, session *s, const dataset *data,
     progress_begin(&bar, callbacks, "predict", "example", data->n);
     cloze_status status = session_predict(s, c, &views, batch_size, p->logits, &bar, err);
     progress_end(&bar);
+    p->metrics.cut_examples = views.sets[0].n_cut_examples;
+    p->metrics.cut_tokens = views.sets[0].n_cut_tokens;
     encoded_views_deinit(&views);
     if (status != CLOZE_OK) prediction_set_deinit(p);
     return status;

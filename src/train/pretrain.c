@@ -222,6 +222,11 @@ static cloze_status check_flags(const options *o, cloze_error *err) {
     if (o->max_seq_length > 4096)
         CLOZE_FAIL(err, USAGE, "--max_seq_length %lld is more than pretrain takes (4096)",
                    (long long)o->max_seq_length);
+    if (o->hidden_size % o->num_attention_heads != 0)
+        CLOZE_FAIL(err, USAGE, "--hidden_size %lld is not a multiple of --num_attention_heads %lld",
+                   (long long)o->hidden_size, (long long)o->num_attention_heads);
+    CLOZE_TRY(corpus_check_files(o->train_file, err));
+    if (o->dev_file) CLOZE_TRY(corpus_check_files(o->dev_file, err));
     return check_shape_flags(o, err);
 }
 

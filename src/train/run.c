@@ -11,6 +11,7 @@
 #include "train/predictor.h"
 #include "train/state.h"
 #include "train/resume.h"
+#include "train/state.h"
 #include "train/trainer.h"
 
 /* Everything that a run opens; closed in one place. */
@@ -289,6 +290,7 @@ static cloze_status evaluate(run *r, cloze_error *err) {
     CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev,
                                (int32_t)r->o->per_device_eval_batch_size, "eval", r->callbacks, &m,
                                NULL, err));
+    classifier_tell_cut(r->c, r->dev.path, m.cut_examples, r->dev.n, m.cut_tokens);
     cloze_status status = put_metrics(r, &m, "eval", "eval_results.json", err);
     metrics_deinit(&m);
     return status;
@@ -299,6 +301,8 @@ static cloze_status predict(run *r, cloze_error *err) {
     CLOZE_TRY(prediction_set_make(r->c, &r->session, &r->test,
                                   (int32_t)r->o->per_device_eval_batch_size, r->callbacks, &p,
                                   err));
+    classifier_tell_cut(r->c, r->test.path, p.metrics.cut_examples, r->test.n,
+                        p.metrics.cut_tokens);
     cloze_status status = prediction_set_write(&p, r->c, &r->test, r->o->output_dir, err);
     if (status == CLOZE_OK && r->test.labelled)
         status = put_metrics(r, &p.metrics, "test", "test_results.json", err);
@@ -380,6 +384,7 @@ static cloze_status eval_all(run *r, buf *results, cloze_error *err) {
     CLOZE_TRY(session_open_options(&r->session, o, err));
     CLOZE_TRY(trainer_evaluate(r->c, &r->session, &r->dev, (int32_t)o->batch_size, "eval",
                                r->callbacks, &m, NULL, err));
+    classifier_tell_cut(r->c, r->dev.path, m.cut_examples, r->dev.n, m.cut_tokens);
     buf_puts(results, "{\n");
     metrics_write_json(&m, "eval", classifier_labels(r->c), (int32_t)o->batch_size, true, results);
     buf_puts(results, "\n}\n");

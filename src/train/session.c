@@ -108,6 +108,16 @@ cloze_status session_fill(session *s, const encoded_views *v, const batch_plan *
     return CLOZE_OK;
 }
 
+void classifier_tell_cut(const classifier *c, const char *what, int64_t n_cut, int64_t n,
+                         int64_t n_tokens) {
+    const classifier_options *o = classifier_get_options(c);
+    if (n_cut > 0)
+        log_line(
+            o->callbacks, CLOZE_LOG_WARN,
+            "%s: %lld of %lld texts were cut to fit --max_seq_length %d (%lld tokens left out)",
+            what, (long long)n_cut, (long long)n, o->max_seq_length, (long long)n_tokens);
+}
+
 static cloze_status predict_batch(session *s, classifier *c, const packed_batch *const views[],
                                   float *logits, float *scratch, cloze_error *err) {
     classifier_run run = {0};
@@ -119,9 +129,7 @@ static cloze_status predict_batch(session *s, classifier *c, const packed_batch 
     int32_t n_labels = classifier_labels(c)->n;
     for (int64_t i = 0; i < (int64_t)views[0]->n_examples * n_labels; i++) {
         if (isfinite(scratch[i])) continue;
-        CLOZE_TRY(model_check_finite(classifier_model(c), err));
-        CLOZE_FAIL(err, NONFINITE, "the scores became %g, though the model's weights are finite",
-                   (double)scratch[i]);
+        return classifier_fail_nonfinite(c, scratch[i], err);
     }
     for (int32_t b = 0; b < views[0]->n_examples; b++)
         memcpy(logits + (int64_t)views[0]->example_ids[b] * n_labels,

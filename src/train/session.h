@@ -41,6 +41,9 @@ typedef struct encoded_views {
 cloze_status encoded_views_build(const classifier *c, const example *examples, int64_t n,
                                  encoded_views *out, cloze_error *err);
 void encoded_views_deinit(encoded_views *v);
+/* One line about texts that were cut, none when there were none. what: "data/dev.txt". */
+void classifier_tell_cut(const classifier *c, const char *what, int64_t n_cut, int64_t n,
+                         int64_t n_tokens);
 
 /* Fills the session's batches with batch i of the plan and gives pointers to them. */
 cloze_status session_fill(session *s, const encoded_views *v, const batch_plan *plan, int64_t i,

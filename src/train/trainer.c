@@ -28,6 +28,8 @@ static cloze_status run_batch(trainer *t, const batch_plan *plan, int64_t i, int
     CLOZE_TRY(tape_status(tp, err));
     CLOZE_TRY(tape_read(tp, root, &value, err));
     *loss += (double)value;
+    if (!isfinite(value) && t->loop.state.global_step == 0) /* before any step: read like that? */
+        CLOZE_TRY(model_check_finite(classifier_model(*t->c), err));
     if (!isfinite(value))
         CLOZE_FAIL(err, NONFINITE,
                    "the loss became %g at step %lld; try a smaller --learning_rate (now %g) or "

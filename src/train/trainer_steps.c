@@ -27,6 +27,8 @@ static cloze_status evaluate(classifier *c, session *s, const dataset *data, int
     if (status != CLOZE_OK) return status;
     CLOZE_TRY(metrics_compute(logits, labels, data->n, classifier_labels(c)->n, m, err));
     m->seconds = clock_seconds() - started;
+    m->cut_examples = encoded->sets[0].n_cut_examples;
+    m->cut_tokens = encoded->sets[0].n_cut_tokens;
     return CLOZE_OK;
 }
 

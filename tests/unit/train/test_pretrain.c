@@ -259,7 +259,7 @@ static void wrong_settings_are_refused(void **unused) {
          "--max_seq_length 3"},
         {{"--train_file", at("text.txt"), "--num_attention_heads", "3"},
          CLOZE_ERR_USAGE,
-         "hidden_size 16 is not a multiple of num_attention_heads 3"},
+         "--hidden_size 16 is not a multiple of --num_attention_heads 3"},
         {{"--train_file", at("text.txt"), "--vocab_file", at("nowhere")},
          CLOZE_ERR_MODEL,
          "nowhere"},
