@@ -236,6 +236,8 @@ static cloze_status open_classifier(run *r, cloze_error *err) {
     }
     char *dir = NULL;
     CLOZE_TRY(model_locate(o->model_name_or_path, &dir, err));
+    if (strcmp(dir, o->model_name_or_path) != 0)
+        log_line(r->callbacks, CLOZE_LOG_INFO, "%s is %s", o->model_name_or_path, dir);
     if (path_is_same(dir, o->output_dir)) {
         cloze_status same = error_set(
             err, CLOZE_ERR_USAGE,

@@ -3,6 +3,8 @@
  * other programs give; what is mapped and what is copied; what wrong files are told. Numbers are
  * compared with transformers in tests/golden.
  */
+#include <math.h>
+
 #include "base/buf.h"
 #include "model/load.h"
 #include "unit/model/tiny_model.h"
@@ -421,6 +423,33 @@ static void absent_heads_are_initialised_and_named(void **unused) {
     model_destroy(c);
 }
 
+/* Says what is not there, instead of doubting config.json. */
+static void a_model_without_the_wanted_head_is_told(void **unused) {
+    tiny_model_dir(test_dir, TINY_BERT, MODEL_HEAD_SEQUENCE_CLASSIFICATION, 1);
+    model_open_options o = {.head = MODEL_HEAD_MASKED_LM, .require_head = true};
+    open_fails(test_dir, &o,
+               "there is no masked language model head in it (it lacks cls.predictions");
+}
+
+static void weights_that_are_not_finite_are_named(void **unused) {
+    static const cloze_dtype DTYPES[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    for (size_t i = 0; i < sizeof DTYPES / sizeof *DTYPES; i++) {
+        model *made = tiny_model(TINY_BERT, MODEL_HEAD_MASKED_LM, 1);
+        param *p = find_param(made, "bert.encoder.layer.1.output.dense.weight");
+        ((float *)p->w.t.data)[p->w.t.cols + 3] = (float)NAN;
+        MUST(model_save(made, test_dir, DTYPES[i], err));
+        model_open_options o = {.head = MODEL_HEAD_MASKED_LM, .require_head = true};
+        model *m = open_ok(test_dir, &o);
+        MUST_FAIL(CLOZE_ERR_MODEL, "layer.1.output.dense.weight holds nan at (1, 3)",
+                  model_check_finite(m, err));
+        model_destroy(m);
+        model_destroy(made);
+    }
+    model *good = tiny_model(TINY_BERT, MODEL_HEAD_MASKED_LM, 1);
+    MUST(model_check_finite(good, err));
+    model_destroy(good);
+}
+
 /* Another classifier's rows are replaced when labels are given, never without. */
 static void a_classifier_of_other_labels(void **unused) {
     tiny_model_dir(test_dir, TINY_BERT, MODEL_HEAD_SEQUENCE_CLASSIFICATION, 1); /* two labels */
@@ -587,6 +616,8 @@ int main(void) {
         cmocka_unit_test(training_begins_once),
         FILES_TEST(dialects_are_understood),
         FILES_TEST(absent_heads_are_initialised_and_named),
+        FILES_TEST(a_model_without_the_wanted_head_is_told),
+        FILES_TEST(weights_that_are_not_finite_are_named),
         FILES_TEST(a_classifier_of_other_labels),
         FILES_TEST(missing_tensors_are_listed),
         FILES_TEST(wrong_shapes_are_told),

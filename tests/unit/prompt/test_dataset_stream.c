@@ -148,6 +148,52 @@ static void test_data_dir(void **state) {
     mem_free(csv);
 }
 
+/* An archive that unpacked one directory deeper, or less deep, than expected. */
+static void test_data_dir_nearby(void **state) {
+    (void)state;
+    data_dir found;
+    cloze_error err = {0};
+    char *train = write_file("train.txt", "x\ta\n", 4), *empty = path_join(dir, "empty"),
+         *below = path_join(dir, "empty/tnews"), *deeper = path_join(dir, "tnews");
+    CHECK_ERROR(data_dir_find(deeper, &found, &err), err, CLOZE_ERR_DATA, "; ");
+    assert_non_null(strstr(err.message, dir));
+    assert_non_null(strstr(err.message, " holds train.txt"));
+    CHECK_OK(dir_create(below, &err), err);
+    CHECK_ERROR(data_dir_find(empty, &found, &err), err, CLOZE_ERR_DATA, "are found too)");
+    assert_null(strstr(err.message, "has them"));
+    char *inner = path_join(below, "train.tsv");
+    CHECK_OK(file_write_atomic(inner, "x\ta\n", 4, &err), err);
+    CHECK_ERROR(data_dir_find(empty, &found, &err), err, CLOZE_ERR_DATA, "empty/tnews has them");
+    mem_free(train);
+    mem_free(empty);
+    mem_free(below);
+    mem_free(deeper);
+    mem_free(inner);
+}
+
+/* Unlabelled pairs without field names. */
+static void test_pair_lines(void **state) {
+    (void)state;
+    static const stream_case cases[] = {
+        {"p.txt", "x\ty\n\n\tz\n", "[x|y@1][|@2][|z@3]", NULL},
+        {"p.txt", "x\ty\nz\n",
+         "[x|y@1]!p.txt:2: no tab; this model reads pairs, and a line is text<TAB>second text",
+         NULL},
+        {"p.txt", "中\ty\tz\n", "!p.txt:1:4: a second tab; a line is text<TAB>second text", NULL},
+        {"p.jsonl", "{\"text_a\": \"x\", \"text_b\": \"y\"}\n", "[x|y@1]", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dataset_options opts = {.pair_lines = true};
+        buf got;
+        buf_init(&got, 1 << 16);
+        char *path = write_file(cases[i].name, cases[i].text, strlen(cases[i].text));
+        print_stream(path, &opts, &got);
+        assert_string_equal(got.data, cases[i].want);
+        mem_free(path);
+        buf_deinit(&got);
+    }
+}
+
 /* The shared data sets, where they are: counts as their README states them. */
 static void test_real_files(void **state) {
     (void)state;
@@ -212,6 +258,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_streams),           cmocka_unit_test(test_missing),
         cmocka_unit_test(test_pipe_line_by_line), cmocka_unit_test(test_data_dir),
+        cmocka_unit_test(test_data_dir_nearby),   cmocka_unit_test(test_pair_lines),
         cmocka_unit_test(test_real_files),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

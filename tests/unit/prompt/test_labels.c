@@ -1,6 +1,9 @@
 /* Label files: both forms, ids by code point, quotes as people paste them, and every bad input. */
 #include "prompt_check.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "base/buf.h"
 #include "base/mem.h"
 #include "prompt/labels.h"
@@ -211,6 +214,68 @@ static void test_find_and_nearest(void **state) {
     label_set_deinit(&labels);
 }
 
+/* What label_set_read makes of a file with this text: its JSON, or "!" and the error. */
+static void read_file(const char *text, buf *out) {
+    char path[] = "/tmp/cloze-labels-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    label_set labels;
+    cloze_error err = {0};
+    cloze_status status = label_set_read(path, &labels, NULL, &err);
+    unlink(path);
+    if (status == CLOZE_OK)
+        label_set_write_json(&labels, out);
+    else
+        buf_printf(out, "!%s", err.message + strlen(path));
+    label_set_deinit(&labels);
+}
+
+static void test_files(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        {"b==y\na\n", "{\"a\": [\"a\"], \"b\": [\"y\"]}"},
+        {" {\"b\": \"y\", \"a\": [\"x\"]}", "{\"a\": [\"x\"], \"b\": [\"y\"]}"},
+        {"{\"label\": \"y\", \"text\": [\"x\"]}\n", "{\"y\": [\"y\"]}"},
+        /* one object a line: FewCLUE's index */
+        {"\xEF\xBB\xBF{\"label\": \"101\", \"label_desc\": "
+         "\"news_culture\",\"label_zh\":\"文化\"}\r\n\n"
+         "{\"label\": \"100\", \"label_desc\": \"news_story\"}\n",
+         "{\"100\": [\"news_story\"], \"101\": [\"文化\"]}"},
+        {"{\"label\": 1}\n{\"label\": 0, \"name\": \"neg\"}\n",
+         "{\"0\": [\"neg\"], \"1\": [\"1\"]}"},
+        {"{\"label\": 1}\n{\"label\": \"\"}\n", "!:2: the object has no \"label\""},
+        {"{\"label\": 1}\n{\"label\": 2\n", "!:2:11: not valid JSON: it breaks off"},
+        {"{\"a\": 0}", "!: label \"a\" has a number where its word belongs; if the data's labels "
+                       "are numbers, write {\"0\": \"word\", ...}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf out;
+        buf_init(&out, 1 << 16);
+        read_file(cases[i].text, &out);
+        assert_string_equal(out.data, cases[i].want);
+        buf_deinit(&out);
+    }
+}
+
+static void test_half_separators(void **state) {
+    (void)state;
+    const char *text = "a=x\nb：y\nc==z\nd=\n";
+    label_set labels;
+    cloze_error err = {0};
+    buf notes;
+    buf_init(&notes, 1 << 12);
+    CHECK_OK(label_set_parse_text(text, strlen(text), "l", &labels, &notes, &err), err);
+    assert_string_equal(notes.data,
+                        "l:1: \"a=x\" is taken as a label; a word follows == (a==x)\n"
+                        "l:2: \"b：y\" is taken as a label; a word follows == (b==y)\n");
+    label_set_deinit(&labels);
+    buf_deinit(&notes);
+}
+
 /* Whichever allocation fails, the answer is CLOZE_ERR_MEMORY and nothing leaks. */
 static void test_no_memory(void **state) {
     (void)state;
@@ -238,6 +303,7 @@ int main(void) {
         cmocka_unit_test(test_text),      cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_json),      cmocka_unit_test(test_write_json),
         cmocka_unit_test(test_notes),     cmocka_unit_test(test_find_and_nearest),
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_half_separators),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
