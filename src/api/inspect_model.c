@@ -75,13 +75,8 @@ static void add_tensor(const ckpt *c, const ckpt_tensor *t, summary *s) {
 }
 
 static cloze_status read_weights(summary *s, cloze_error *err) {
-    static const char *const FILES[] = {"model.safetensors", "model.safetensors.index.json",
-                                        "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                        "model_state.pdparams",
-                                        "model_state.pdparams.index.json"};
     ckpt *c;
-    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
-        s->has_weights = s->has_weights || exists_in(s->dir, FILES[i]);
+    s->has_weights = ckpt_dir_has_weights(s->dir);
     if (!s->has_weights) return CLOZE_OK;
     CLOZE_TRY(ckpt_open_model(s->dir, &c, err));
     for (size_t i = 0; i < ckpt_count(c); i++) add_tensor(c, ckpt_at(c, i), s);

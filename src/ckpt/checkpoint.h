@@ -43,6 +43,8 @@ typedef struct ckpt_tensor {
  * *out is NULL on failure.
  */
 cloze_status ckpt_open(const char *path, ckpt **out, cloze_error *err);
+/* Whether ckpt_open would find any of these in a directory. */
+bool ckpt_dir_has_weights(const char *dir);
 /* The same from the bytes of one file, which must outlive the checkpoint; `what` names them. */
 cloze_status ckpt_open_memory(const void *data, size_t n, const char *what, ckpt **out,
                               cloze_error *err);

@@ -307,11 +307,26 @@ static char *find_named_pdparams(const char *dir)
     return path;
 }
 
+static const char *const candidates[] = {
+    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+    "pytorch_model.bin.index.json", "model_state.pdparams", "model_state.pdparams.index.json"};
+
+bool ckpt_dir_has_weights(const char *dir)
+{
+    bool found = false;
+    for (size_t i = 0; i < sizeof candidates / sizeof *candidates && !found; i++) {
+        char *path = path_join(dir, candidates[i]);
+        found = path && file_exists(path);
+        mem_free(path);
+    }
+    char *named = found ? NULL : find_named_pdparams(dir);
+    found = found || named;
+    mem_free(named);
+    return found;
+}
+
 static cloze_status read_dir(ckpt *c, const char *dir, cloze_error *err)
 {
-    static const char *const candidates[] = {
-        "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-        "pytorch_model.bin.index.json", "model_state.pdparams", "model_state.pdparams.index.json"};
     for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
         char *path = path_join(dir, candidates[i]);
         if (!path) return out_of_memory(err);

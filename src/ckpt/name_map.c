@@ -45,6 +45,7 @@ static const char *const harmless[] = {
     "position_ids", "embeddings.token_type_ids", "cls.seq_relationship.weight",
     "cls.seq_relationship.bias", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
     "lm_head.decoder.weight", "lm_head.decoder.bias", "verbalizer.weight", "verbalizer.bias",
+    "pooler.dense.weight", "pooler.dense.bias", /* of classifiers alone */
 };
 
 struct name_map {

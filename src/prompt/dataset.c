@@ -84,6 +84,7 @@ static const char *no_tab_hint(const char *text, size_t n) {
     } hints[] = {
         {"\\t", " (here stand a backslash and a t)"},
         {"\xE3\x80\x80", " (here stands a full-width blank)"},
+        {"\xC2\xA0", " (here stands a no-break space)"},
         {"  ", " (here stand blanks)"},
     };
     size_t digits = 0;

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "ckpt/checkpoint_write.h"
+#include "model/locate.h"
 #include "train/classifier_internal.h"
 
 #define CLASSIFIER_FILE "classifier.json"
@@ -253,12 +254,31 @@ static cloze_status open_all(classifier *c, const char *dir, cloze_error *err) {
     return prompt ? read_soft_verbalizer(c, dir, err) : CLOZE_OK;
 }
 
+/* A file of a run, the name of a pre-trained model, or nothing at all. */
+static cloze_status fail_no_directory(const char *run_dir, cloze_error *err) {
+    char *found = NULL;
+    if (file_exists(run_dir))
+        CLOZE_FAIL(err, MODEL, "%s: is a file; give the directory of the run that it is in",
+                   run_dir);
+    bool is_model = model_locate(run_dir, &found, NULL) == CLOZE_OK;
+    mem_free(found);
+    if (is_model)
+        CLOZE_FAIL(
+            err, MODEL,
+            "%s is a pre-trained model and no trained classifier; train one from it: cloze train "
+            "--model_name_or_path %s --output_dir RUN, and give RUN here",
+            run_dir, run_dir);
+    CLOZE_FAIL(err, MODEL,
+               "%s: there is no such directory; give the output directory of a training run",
+               run_dir);
+}
+
 cloze_status classifier_open(const char *run_dir, const classifier_options *options,
                              classifier **out, cloze_error *err) {
     classifier *c;
     bool found;
     *out = NULL;
-    if (!file_is_dir(run_dir)) CLOZE_FAIL(err, MODEL, "%s: there is no such directory", run_dir);
+    if (!file_is_dir(run_dir)) return fail_no_directory(run_dir, err);
     CLOZE_TRY(find_settings(run_dir, &found, err));
     if (!found)
         CLOZE_FAIL(err, MODEL,

@@ -249,7 +249,9 @@ done <<'TABLE'
 2|`cloze serve` is not built yet|serve
 # models and runs
 4|nobody: no such model|train --data_dir data --model_name_or_path nobody --output_dir o
-4|nowhere: |eval --model nowhere --input data/train.txt
+4|nowhere: there is no such directory; give the output directory of a training run|eval --model nowhere --input data/train.txt
+4|run/config.json: is a file; give the directory|predict --model run/config.json --input data/train.txt
+4|cloze-mini-zh is a pre-trained model and no trained classifier; train one|eval --model cloze-mini-zh --input data/train.txt
 4|no trained classifier here|predict --model model --input data/train.txt --output po
 4|no masked language model head in it (it lacks cls.predictions|fill --model tuned --text '[MASK]'
 4|the file is cut short|fill --model bad_cut --text '[MASK]'
