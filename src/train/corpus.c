@@ -1,7 +1,6 @@
-/* Corpora and masked batches for pre-training. */
+/* Corpora for pre-training: files to sequences of tokens with word starts. */
 #include "train/corpus.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -216,94 +215,5 @@ cloze_status corpus_hold_out(corpus *c, corpus *held, int64_t n, uint64_t seed, 
     }
     corpus_deinit(c);
     *c = kept;
-    return CLOZE_OK;
-}
-
-/* ---- masking ---- */
-
-void masked_batch_deinit(masked_batch *b) {
-    mem_free(b->offsets);
-    mem_free(b->input_ids);
-    mem_free(b->mask_rows);
-    mem_free(b->labels);
-    mem_free(b->row_keys);
-    memset(b, 0, sizeof *b);
-}
-
-static cloze_status reserve(masked_batch *b, int64_t tokens, int64_t seqs, cloze_error *err) {
-    if (tokens > b->token_cap || seqs + 1 > b->seq_cap) {
-        masked_batch_deinit(b);
-        b->token_cap = tokens + tokens / 4;
-        b->seq_cap = seqs + seqs / 4 + 2;
-        MEM_NEW(err, b->offsets, b->seq_cap);
-        MEM_NEW(err, b->input_ids, b->token_cap);
-        MEM_NEW(err, b->mask_rows, b->token_cap);
-        MEM_NEW(err, b->labels, b->token_cap);
-        MEM_NEW(err, b->row_keys, b->token_cap);
-    }
-    b->n_seqs = b->n_tokens = b->n_masks = 0;
-    return CLOZE_OK;
-}
-
-static void mask_token(masked_batch *b, int32_t row, const mask_options *o, rng *r) {
-    uint32_t dice = rng_below(r, 10);
-    b->mask_rows[b->n_masks] = row;
-    b->labels[b->n_masks++] = b->input_ids[row];
-    if (dice < 8)
-        b->input_ids[row] = o->mask_id;
-    else if (dice == 8)
-        b->input_ids[row] = o->first_ordinary_id +
-                            (int32_t)rng_below(r, (uint32_t)(o->vocab_size - o->first_ordinary_id));
-}
-
-/* Visits words in random order and masks whole ones while they fit the budget, which is at least
- * one token. Where every word is longer, a part of one is masked: a sequence without a mask would
- * teach nothing. */
-static void mask_sequence(masked_batch *b, const int32_t *tokens, int32_t n, int32_t first_row,
-                          const mask_options *o, rng *r) {
-    int32_t starts[4096], n_words = 0;
-    int32_t budget = (int32_t)((double)n * o->probability +
-                               rng_uniform(r)); /* rounds at random: unbiased on short texts */
-    if (budget < 1) budget = 1;
-    for (int32_t i = 0; i < n && n_words < 4095; i++)
-        if (i == 0 || !o->whole_word || (tokens[i] & 1)) starts[n_words++] = i;
-    starts[n_words] = n;
-    int32_t order[4096];
-    for (int32_t i = 0; i < n_words; i++) order[i] = i;
-    rng_shuffle_i32(r, order, n_words);
-    int32_t first_mask = b->n_masks;
-    for (int32_t i = 0; i < n_words && budget > 0; i++) {
-        int32_t begin = starts[order[i]], end = starts[order[i] + 1];
-        if (end - begin > budget && (b->n_masks > first_mask || end - begin > budget + 1)) continue;
-        for (int32_t k = begin; k < end; k++) mask_token(b, first_row + k, o, r);
-        budget -= end - begin;
-    }
-    if (b->n_masks > first_mask) return;
-    for (int32_t k = 0; k < budget; k++) mask_token(b, first_row + starts[order[0]] + k, o, r);
-}
-
-cloze_status masked_batch_fill(masked_batch *b, const corpus *c, const int32_t *order,
-                               int64_t first, int64_t last, const mask_options *o, uint64_t key,
-                               cloze_error *err) {
-    int64_t total = 0;
-    for (int64_t i = first; i < last; i++)
-        total += c->offsets[order[i] + 1] - c->offsets[order[i]] + 2;
-    CLOZE_TRY(reserve(b, total, last - first, err));
-    for (int64_t i = first; i < last; i++) {
-        int64_t begin = c->offsets[order[i]];
-        int32_t n = (int32_t)(c->offsets[order[i] + 1] - begin);
-        uint64_t own = rng_mix(key, (uint64_t)order[i]);
-        int32_t row = b->n_tokens;
-        rng r;
-        rng_init(&r, own);
-        b->offsets[b->n_seqs++] = row;
-        b->input_ids[row] = o->cls_id;
-        for (int32_t k = 0; k < n; k++) b->input_ids[row + 1 + k] = c->tokens[begin + k] >> 1;
-        b->input_ids[row + 1 + n] = o->sep_id;
-        for (int32_t k = 0; k < n + 2; k++) b->row_keys[row + k] = rng_mix(own, (uint64_t)k);
-        mask_sequence(b, c->tokens + begin, n, row + 1, o, &r);
-        b->n_tokens += n + 2;
-    }
-    b->offsets[b->n_seqs] = b->n_tokens;
     return CLOZE_OK;
 }

@@ -10,7 +10,8 @@ var *pretrain_batch_logits(pretrain *p) {
     nn_batch batch = {.n_seqs = b->n_seqs,
                       .n_tokens = b->n_tokens,
                       .offsets = b->offsets,
-                      .input_ids = b->input_ids};
+                      .input_ids = b->input_ids,
+                      .position_ids = b->position_ids};
     tape *t = p->session.tape;
     var *rows = model_encode_rows(t, p->model, &batch, b->mask_rows, b->n_masks,
                                   p->o->gradient_checkpointing); /* (M,H) */

@@ -2,7 +2,7 @@
 #ifndef CLOZE_TRAIN_PRETRAIN_INTERNAL_H
 #define CLOZE_TRAIN_PRETRAIN_INTERNAL_H
 
-#include "train/corpus.h"
+#include "train/masked_batch.h"
 #include "train/output_dir.h"
 #include "train/train_loop.h"
 
@@ -15,12 +15,14 @@ typedef struct pretrain {
     char *base_dir; /* the model to go on from (of a resumed run: that checkpoint), or NULL */
     output_dir out;
     tokenizer *tok;
-    segmenter *words; /* NULL without whole-word masking */
+    segmenter *words;          /* NULL without whole-word masking */
+    keyword_prompts *keywords; /* NULL without keyword prompts */
     corpus train, held;
     model *model;
     session session;
     masked_batch batch;
-    mask_options mask;
+    mask_options mask;       /* of held-out text */
+    mask_options train_mask; /* the same, with keyword prompts */
     train_loop loop;
     int64_t max_seq_length; /* as asked for, or what the model takes */
     int64_t tokens_before;  /* of earlier processes of the run */
@@ -32,7 +34,7 @@ typedef struct held_out {
     int64_t n;               /* masked tokens */
 } held_out;
 
-/* ---- pretrain_model.c: opens tokenizer, model, words and corpus, in this order ---- */
+/* ---- pretrain_model.c: opens tokenizer, model, words, corpus and keywords, in this order ---- */
 cloze_status pretrain_open(pretrain *p, cloze_error *err);
 /* Model, tokenizer and word list into an existing directory. */
 cloze_status pretrain_save_model(const pretrain *p, const char *dir, cloze_dtype dtype,

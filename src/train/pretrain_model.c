@@ -176,6 +176,19 @@ static cloze_status set_mask_options(pretrain *p, cloze_error *err) {
     return CLOZE_OK;
 }
 
+/* Training asks for keywords; held-out figures stay those of plain masks, and comparable. */
+static cloze_status open_keywords(pretrain *p, cloze_error *err) {
+    const options *o = p->o;
+    p->train_mask = p->mask;
+    if (o->keyword_probability <= 0) return CLOZE_OK;
+    CLOZE_TRY(keyword_prompts_create(o->keyword_prompt, p->tok, &p->train, &p->keywords, err));
+    p->train_mask.keywords = p->keywords;
+    p->train_mask.keyword_probability = o->keyword_probability;
+    log_line(p->callbacks, CLOZE_LOG_INFO, "%d words may be keywords",
+             (int)keyword_prompts_word_count(p->keywords));
+    return CLOZE_OK;
+}
+
 /* ---- all of it ---- */
 
 cloze_status pretrain_open(pretrain *p, cloze_error *err) {
@@ -183,7 +196,8 @@ cloze_status pretrain_open(pretrain *p, cloze_error *err) {
     CLOZE_TRY(set_mask_options(p, err));
     CLOZE_TRY(open_model(p, err));
     CLOZE_TRY(open_words(p, err));
-    return read_corpus(p, err);
+    CLOZE_TRY(read_corpus(p, err));
+    return open_keywords(p, err);
 }
 
 cloze_status pretrain_save_model(const pretrain *p, const char *dir, cloze_dtype dtype,

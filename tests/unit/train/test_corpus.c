@@ -3,7 +3,7 @@
  * 80/10/10, one mask a sequence at least, and masks that depend on key and sequence alone.
  */
 #include "base/rng.h"
-#include "train/corpus.h"
+#include "train/masked_batch.h"
 #include "unit/unit_support.h"
 
 enum { MASK = 4, CLS = 2, SEP = 3, FIRST = 5, VOCAB = 505 };

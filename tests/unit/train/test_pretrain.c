@@ -111,6 +111,25 @@ static void the_seed_decides_everything(void **unused) {
     mem_free(y);
 }
 
+/* Keyword prompts are part of training, a function of the seed, and no part of held-out figures. */
+static void keyword_prompts_are_trained_on(void **unused) {
+    const char *const dirs[] = {at("a"), at("b"), at("c")};
+    static const char *const SHARES[] = {"0.5", "0.5", "0"};
+    double loss[3], masked[3];
+    for (int i = 0; i < 3; i++) {
+        cJSON *results =
+            pretrain_ok(ARGS("--train_file", at("text.txt"), "--output_dir", dirs[i], TINY,
+                             VOCABULARY, "--max_steps", "5", "--keyword_probability", SHARES[i],
+                             "--keyword_prompt", "{'mask'}{'text':'text_a'}|the"));
+        loss[i] = number_of(results, "eval_loss");
+        masked[i] = number_of(results, "eval_masked_tokens");
+        json_destroy(results);
+    }
+    assert_same_file(at("a/model.safetensors"), at("b/model.safetensors"));
+    assert_near("masked tokens", masked[0], masked[2], 0);
+    assert_true(loss[0] == loss[1] && loss[0] != loss[2]);
+}
+
 static void weights_are_stored_as_asked(void **unused) {
     static const struct {
         const char *name;
@@ -269,6 +288,10 @@ static void wrong_settings_are_refused(void **unused) {
         {{"--train_file", at("text.txt"), "--dev_file", at("empty.txt")},
          CLOZE_ERR_DATA,
          "empty.txt"},
+        {{"--train_file", at("text.txt"), "--keyword_probability", "0.5", "--keyword_prompt",
+          "{'mask'}{'mask'}{'text':'text_a'}"},
+         CLOZE_ERR_USAGE,
+         "--keyword_prompt"},
         {{"--train_file", at("text.txt"), "--output_dir", at("text.txt")},
          CLOZE_ERR_IO,
          "text.txt"},
@@ -301,6 +324,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEXT_TEST(a_model_is_learnt_and_opens),
         TEXT_TEST(the_seed_decides_everything),
+        TEXT_TEST(keyword_prompts_are_trained_on),
         TEXT_TEST(weights_are_stored_as_asked),
         TEXT_TEST(a_given_vocabulary_is_used),
         TEXT_TEST(training_goes_on_from_a_model),
