@@ -39,8 +39,15 @@ bool param_needs_grad(tape *t, const param *p) {
 
 tensor *param_grad_all(param *p) {
     if (!p || !p->requires_grad || !p->grad.data) return NULL;
+    param_grad_fill(p);
     param_touch_all(p);
     return &p->grad;
+}
+
+tensor *param_grad_overwritable(param *p, bool *accumulate) {
+    *accumulate = !p || !p->grad_empty;
+    if (!*accumulate) p->grad_empty = false; /* so that param_grad_all does not fill it */
+    return param_grad_all(p);
 }
 
 void tape_retain_grad(tape *t, var *v) {

@@ -151,10 +151,13 @@ typedef struct linear_grads {
     cloze_dtype operand; /* dtype of the forward's operand: dy is cast to it */
     var *x_var;          /* gets dx when it requires a gradient */
     tensor *dw, *dbias;  /* NULL: frozen */
+    bool dw_accumulate;  /* add to dw: else it is overwritten */
 } linear_grads;
 bool tape_linear_grads(tape *t, const linear_grads *g, const tensor *dy);
 
 /* p's gradient as kernels take it, noting the rows that it reaches (all): NULL when frozen. */
 tensor *param_grad_all(param *p);
+/* The same for a kernel that can overwrite, and must when *accumulate is false. */
+tensor *param_grad_overwritable(param *p, bool *accumulate);
 
 #endif

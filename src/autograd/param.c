@@ -100,11 +100,12 @@ static void adopt_param(param_block *b, int i, uint8_t *row_state) {
     p->owned = NULL;
     p->w.t = tensor_of(value, DTYPE_F32, rows, cols);
     p->w.version++;
+    p->w.trained = true;
     p->grad = tensor_of(b->grads + b->offsets[i], DTYPE_F32, rows, cols);
     p->m = b->m + b->offsets[i];
     p->v = b->v + b->offsets[i];
     p->row_state = row_state;
-    p->dense_grad = false;
+    p->dense_grad = p->grad_empty = false;
 }
 
 cloze_status param_block_create(param *const params[], int n, param_block **out, cloze_error *err) {
@@ -191,12 +192,24 @@ static int64_t run_end(const param *p, int64_t begin, uint8_t bit) {
 
 /* ---- gradients ---- */
 
-void param_block_zero_grad(param_block *b) {
-    int64_t n = dense_total(b);
-    float *grads = b->grads;
+void param_grad_fill(param *p) {
+    if (!p->grad_empty) return;
+    float *grad = p->grad.data;
+    int64_t n = param_size(p);
 #pragma omp parallel for schedule(static) if (n > ZERO_CHUNK)
     for (int64_t at = 0; at < n; at += ZERO_CHUNK)
-        memset(grads + at, 0, (size_t)(n - at < ZERO_CHUNK ? n - at : ZERO_CHUNK) * sizeof *grads);
+        memset(grad + at, 0, (size_t)(n - at < ZERO_CHUNK ? n - at : ZERO_CHUNK) * sizeof *grad);
+    p->grad_empty = false;
+}
+
+void param_block_zero_grad(param_block *b) {
+    for (int i = 0; i < b->n_dense; i++) {
+        param *p = b->params[i];
+        if (p->rank == 2)
+            p->grad_empty = true;
+        else
+            memset(p->grad.data, 0, (size_t)param_size(p) * sizeof(float));
+    }
     for (int i = b->n_dense; i < b->n; i++) {
         param *p = b->params[i];
         int64_t cols = p->w.t.cols;
@@ -208,6 +221,11 @@ void param_block_zero_grad(param_block *b) {
         }
         p->dense_grad = false;
     }
+}
+
+/* Gradients that nothing reached in this step. */
+static void fill_empty(param_block *b) {
+    for (int i = 0; i < b->n_dense; i++) param_grad_fill(b->params[i]);
 }
 
 /* Frozen for a while: such a parameter has no part in clipping and updates, as without gradient. */
@@ -230,6 +248,7 @@ static int64_t param_end(const param_block *b, int i) {
 cloze_status param_block_grad_norm(param_block *b, const backend *be, backend_device *dev,
                                    double *out, cloze_error *err) {
     double sum = 0.0, part;
+    fill_empty(b);
     for (int i = 0, end; i < b->n_dense; i = end) {
         end = dense_run_end(b, i);
         if (!takes_part(b->params[i])) continue;
@@ -286,6 +305,7 @@ static cloze_status adamw_rows(param_block *b, param *p, const backend *be, back
 
 cloze_status param_block_adamw(param_block *b, const backend *be, backend_device *dev,
                                const adamw_spec group_specs[2], cloze_error *err) {
+    fill_empty(b);
     for (int i = 0, end; i < b->n; i = end) {
         param *p = b->params[i];
         end = i < b->n_dense ? dense_run_end(b, i) : i + 1;

@@ -31,6 +31,7 @@ typedef struct param {
     tensor grad;        /* f32, data NULL while frozen */
     float *m, *v;       /* AdamW moments, parallel to w; NULL while frozen */
     uint8_t *row_state; /* (rows), row-lazy and trainable only */
+    bool grad_empty;    /* grad is all zeros, which are not in its memory yet: see param_grad_fill */
     bool dense_grad;    /* row-lazy, but this step's gradient reached every row */
     void *owned;        /* value memory that belongs to the parameter itself (mem_free), or NULL */
 } param;
@@ -41,7 +42,8 @@ cloze_status param_block_create(param *const params[], int n, param_block **out,
 /* Parameters keep pointing into the block: destroy it after them. */
 void param_block_destroy(param_block *b);
 int64_t param_block_count(const param_block *b); /* trainable numbers */
-void param_block_zero_grad(param_block *b);      /* touches only rows that have a gradient */
+/* Touches only rows that have a gradient; of matrices it notes that they are empty. */
+void param_block_zero_grad(param_block *b);
 /* In block order (row-lazy ones last); *out is borrowed. Who restores moments of a row-lazy one
  * sets PARAM_ROW_SEEN in row_state for the rows that have any: the optimizer passes over the
  * others. */
@@ -50,6 +52,10 @@ int param_block_params(const param_block *b, param *const **out);
 /* Marks rows of a row-lazy parameter as having a gradient (ids (n), host): ops, in backward. */
 void param_touch_rows(param *p, const int32_t *ids, int64_t n);
 void param_touch_all(param *p);
+
+/* Writes the zeros of an empty gradient: for whoever reads or adds to it. Products that come first
+ * overwrite instead. */
+void param_grad_fill(param *p);
 
 /* Square root of the sum of squared gradients over the block, in a fixed order (for clipping). */
 cloze_status param_block_grad_norm(param_block *b, const backend *be, backend_device *dev,

@@ -248,7 +248,10 @@ var *tape_param(tape *t, param *p) {
     } else {
         v->t = p->w.t;
     }
-    if (v->requires_grad) v->grad = p->grad;
+    if (v->requires_grad) {
+        param_grad_fill(p);
+        v->grad = p->grad;
+    }
     return tape_result(t, v);
 }
 

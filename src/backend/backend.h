@@ -49,6 +49,7 @@ typedef struct weight_pack weight_pack;
 typedef struct weight {
     tensor t;          /* (M,K) f32, bf16 or f16 */
     uint64_t version;  /* raised by whoever writes t */
+    bool trained;      /* its values move from step to step: a copy serves a use or two */
     weight_pack *packs;
     void (*free_packs)(struct weight *w); /* set by the backend that made them; NULL = there are none */
 } weight;

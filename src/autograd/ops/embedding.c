@@ -18,6 +18,7 @@ static bool embedding_backward(tape *t, node *base) {
     for (int i = 0; i < n->n_tables; i++) {
         param *table = n->tables[i];
         if (!param_needs_grad(t, table)) continue;
+        param_grad_fill(table);
         if (table->row_lazy) param_touch_rows(table, n->host_ids[i], dout->rows);
         if (!TAPE_RUN(t, embedding_backward, dout, n->ids[i], &table->grad)) return false;
     }

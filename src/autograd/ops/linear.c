@@ -24,7 +24,7 @@ bool tape_linear_grads(tape *t, const linear_grads *g, const tensor *dy) {
     }
     if (ok && g->dw) {
         tensor x = *g->x;
-        ok = TAPE_RUN(t, linear_backward_weight, &d, &x, g->dw, g->dbias);
+        ok = TAPE_RUN(t, linear_backward_weight, &d, &x, g->dw_accumulate, g->dw, g->dbias);
     } else if (ok && g->dbias) {
         ok = TAPE_RUN(t, sum_rows, dy, g->dbias);
     }
@@ -54,9 +54,9 @@ static bool linear_backward(tape *t, node *base) {
         .x = &n->operand,
         .operand = n->operand.dtype,
         .x_var = n->x,
-        .dw = param_grad_all(n->w),
         .dbias = param_grad_all(n->bias),
     };
+    g.dw = param_grad_overwritable(n->w, &g.dw_accumulate);
     bool ok = tape_linear_grads(t, &g, &dpre);
     tape_drop(t, temp);
     return ok;

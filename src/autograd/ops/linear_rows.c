@@ -27,10 +27,7 @@ static bool linear_rows_backward(tape *t, node *base) {
     tensor dw = {0}, db = {0}; /* (R,K), (1,R) */
     tape_buffer *dw_buffer = NULL, *db_buffer = NULL;
     bool ok = true;
-    if (want_dw) {
-        ok = tape_new_tensor(t, dy->cols, n->operand.cols, DTYPE_F32, &dw, &dw_buffer) &&
-             tape_zero(t, &dw);
-    }
+    if (want_dw) ok = tape_new_tensor(t, dy->cols, n->operand.cols, DTYPE_F32, &dw, &dw_buffer);
     if (ok && want_db)
         ok = tape_new_tensor(t, 1, dy->cols, DTYPE_F32, &db, &db_buffer) && tape_zero(t, &db);
     linear_grads g = {
@@ -44,6 +41,7 @@ static bool linear_rows_backward(tape *t, node *base) {
     ok = ok && tape_linear_grads(t, &g, dy);
     t->be->weight_drop_packs(t->dev, &n->gathered->w);
     if (ok && want_dw) {
+        param_grad_fill(n->w);
         param_touch_rows(n->w, n->host_rows, dy->cols);
         ok = TAPE_RUN(t, embedding_backward, &dw, n->rows, &n->w->grad);
     }
@@ -81,6 +79,7 @@ static step_weight *gather_weight(tape *t, const param *w, const int32_t *rows, 
     if (!g || !tape_new_tensor(t, n_rows, w->w.t.cols, DTYPE_F32, &g->w.t, buffer)) return NULL;
     g->w.t.rows_capacity = n_rows; /* a weight has no tail */
     g->w.version = 1;
+    g->w.trained = true; /* gone with the step: copies are not kept */
     g->next = t->weights;
     t->weights = g;
     return gather(t, &w->w.t, rows, &g->w.t) ? g : NULL;

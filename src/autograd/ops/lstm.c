@@ -32,6 +32,7 @@ static bool lstm_backward(tape *t, node *base) {
         .operand = n->operand.dtype,
         .x_var = n->x,
         .dw = param_grad_all(n->w_ih),
+        .dw_accumulate = true,
         .dbias = param_grad_all(n->b_ih),
     };
     bool ok = tape_linear_grads(t, &g, &dxproj);

@@ -14,6 +14,11 @@ typedef struct cpu_kernels {
 #define PRODUCT(...)
 #include "backend/ops.def"
 #undef KERNEL
+    /* out = w (k,n), or w^T, in the blocks of onednn.h and of type dtype (f32 or bf16); room for
+     * blocks_bytes */
+    void (*make_blocks)(int threads, const tensor *w, bool transpose, cloze_dtype dtype, void *out);
+    /* out (C, R') = transpose of x (R, C), converted to out's type; R' >= R even, the rest zeros */
+    void (*transpose)(int threads, const tensor *x, tensor *out);
 } cpu_kernels;
 
 extern const cpu_kernels kernels_portable;

@@ -16,6 +16,9 @@
 #include "base/error.h"
 
 #define FEW_ROWS 8 /* up to here a product runs on exactly the rows there are */
+/* From here on a product gains more than it costs to bring a matrix into another order for it alone:
+ * a weight that changes with every step, or activations. */
+#define REORDER_ROWS 256
 
 /* Rows of the product for a tensor: rows, rounded up as far as the capacity goes. */
 static int64_t bucket_rows(int64_t rows, int64_t capacity) {
@@ -68,6 +71,42 @@ static cloze_status as_f32(backend_device *dev, cutter *c, const tensor *t, int6
     return dev->kernels->axpy(dev, 1.0f, &from, false, out, err);
 }
 
+/* Whether a product over `rows` rows takes w in blocks. */
+static bool wants_blocks(const backend_device *dev, const weight *w, cloze_dtype dtype,
+                         int64_t rows) {
+    return onednn_has_blocks(dev->onednn, dtype) && w->t.rows >= BLOCK_COLS &&
+           w->t.cols >= BLOCK_COLS && (!w->trained || rows >= REORDER_ROWS);
+}
+
+/* w as the product reads it: W^T (transpose) or W, kept, or made in scratch at c for this once. */
+static cloze_status second_factor(backend_device *dev, weight *w, bool transpose, cloze_dtype dtype,
+                                  bool round_bf16, int64_t rows, cutter *c, matmul *p,
+                                  cloze_error *err) {
+    tensor t;
+    p->b_blocks = !(round_bf16 && dtype == DTYPE_F32) && wants_blocks(dev, w, dtype, rows);
+    if (p->b_blocks && w->trained) {
+        t = tensor_of(c->at, dtype, w->t.rows, w->t.cols);
+        dev->kernels->make_blocks(dev->n_threads, &w->t, transpose, dtype, c->at);
+        c->at += blocks_bytes(dtype, transpose ? w->t.cols : w->t.rows,
+                              transpose ? w->t.rows : w->t.cols);
+    } else {
+        weight_layout layout = !p->b_blocks ? WEIGHT_ROWS
+                               : transpose  ? WEIGHT_BLOCKS_TRANSPOSED
+                                            : WEIGHT_BLOCKS;
+        CLOZE_TRY(weight_for_product(dev, w, dtype, round_bf16, layout, &t, err));
+    }
+    p->b = matrix_of(&t, t.rows);
+    if (transpose) p->b = matrix_transposed(p->b);
+    return CLOZE_OK;
+}
+
+/* Scratch that second_factor may take: blocks of a weight, whichever way round. */
+static size_t factor_bytes(const weight *w) {
+    size_t one = blocks_bytes(DTYPE_F32, w->t.rows, w->t.cols);
+    size_t other = blocks_bytes(DTYPE_F32, w->t.cols, w->t.rows);
+    return !w->trained ? 0 : one > other ? one : other;
+}
+
 /*
  * out (+)= act(in W' + bias), W' being W^T (transpose) or W: the forward product and the gradient
  * of the input. An f32 product gives f32, so another dtype goes through scratch.
@@ -78,26 +117,24 @@ static cloze_status product(backend_device *dev, const tensor *in, weight *w, bo
     int64_t rows = bucket_rows(in->rows, smaller(in->rows_capacity, out->rows_capacity));
     bool low = in->dtype == DTYPE_BF16 && onednn_has_bf16(dev->onednn);
     bool by_scratch = !low && out->dtype != DTYPE_F32;
-    tensor factor, x, b, result = *out;
+    tensor x, b, result = *out;
+    matmul p = {.act = act, .accumulate = accumulate && !by_scratch};
     void *memory;
     cutter c;
-    CLOZE_TRY(weight_for_product(dev, w, low ? DTYPE_BF16 : DTYPE_F32, in->dtype == DTYPE_BF16,
-                                 &factor, err));
-    CLOZE_TRY(device_scratch(
-        dev, cut_bytes(rows, in->cols) + cut_bytes(rows, out->cols) + cut_bytes(1, out->cols),
-        &memory, err));
+    CLOZE_TRY(device_scratch(dev,
+                             factor_bytes(w) + cut_bytes(rows, in->cols) +
+                                 cut_bytes(rows, out->cols) + cut_bytes(1, out->cols),
+                             &memory, err));
     c.at = memory;
+    CLOZE_TRY(second_factor(dev, w, transpose, low ? DTYPE_BF16 : DTYPE_F32,
+                            in->dtype == DTYPE_BF16, rows, &c, &p, err));
     x = *in;
     if (!low) CLOZE_TRY(as_f32(dev, &c, in, rows, &x, err));
     if (bias) CLOZE_TRY(as_f32(dev, &c, bias, 1, &b, err));
     if (by_scratch) result = cut(&c, rows, out->cols);
-    matmul p = {matrix_of(&x, rows),
-                matrix_of(&factor, factor.rows),
-                matrix_of(&result, rows),
-                bias ? &b : NULL,
-                act,
-                accumulate && !by_scratch};
-    if (transpose) p.b = matrix_transposed(p.b);
+    p.a = matrix_of(&x, rows);
+    p.c = matrix_of(&result, rows);
+    p.bias = bias ? &b : NULL;
     CLOZE_TRY(multiply(dev, &p, err));
     if (!by_scratch) {
         clear_rows(out, out->rows, rows);
@@ -136,19 +173,30 @@ cloze_status cpu_linear_backward_input(backend_device *dev, const tensor *dy, we
     return product(dev, dy, w, false, NULL, ACT_NONE, accumulate, dx, err);
 }
 
-cloze_status cpu_linear_backward_weight(backend_device *dev, tensor *dy, tensor *x, tensor *dw,
-                                        tensor *dbias, cloze_error *err) {
-    CLOZE_TRY(check_shape("x", x, dy->rows, x->cols, err));
-    CLOZE_TRY(check_shape("dw", dw, dy->cols, x->cols, err));
-    CLOZE_TRY(check_shape("dbias", dbias, 1, dy->cols, err));
-    clear_rows(dy, dy->rows, dy->rows_capacity);
-    clear_rows(x, x->rows, x->rows_capacity);
-    if (dy->rows == 0) return CLOZE_OK;
-    if (dbias && dbias->data) CLOZE_TRY(dev->kernels->sum_rows(dev, dy, dbias, err));
-    if (!dw || !dw->data) return CLOZE_OK;
-    int64_t rows = bucket_rows(dy->rows, smaller(dy->rows_capacity, x->rows_capacity));
+/* The factors of dw = dy^T x for many rows, in scratch: dy transposed, x in blocks. */
+static cloze_status reordered_factors(backend_device *dev, const tensor *dy, const tensor *x,
+                                      cloze_dtype dtype, matmul *p, cloze_error *err) {
+    int64_t rows = p->a.cols;
+    size_t left_bytes = cut_bytes(dy->cols, rows); /* enough for either type */
+    void *memory;
+    CLOZE_TRY(device_scratch(dev, left_bytes + blocks_bytes(DTYPE_F32, rows, x->cols), &memory, err));
+    tensor left = tensor_of(memory, dtype, dy->cols, rows), right = *x;
+    dev->kernels->transpose(dev->n_threads, dy, &left);
+    right.dtype = dtype;
+    right.data = (char *)memory + left_bytes;
+    dev->kernels->make_blocks(dev->n_threads, x, false, dtype, right.data);
+    p->a = matrix_of(&left, dy->cols);
+    p->b = matrix_of(&right, rows);
+    p->b_blocks = true;
+    return CLOZE_OK;
+}
+
+/* The same read where they lie, but for conversions to f32. */
+static cloze_status plain_factors(backend_device *dev, const tensor *dy, const tensor *x,
+                                  cloze_dtype dtype, matmul *p, cloze_error *err) {
+    int64_t rows = p->a.cols;
     tensor left = *dy, right = *x;
-    if (dy->dtype != x->dtype || dy->dtype != DTYPE_BF16 || !onednn_has_bf16(dev->onednn)) {
+    if (dtype == DTYPE_F32) {
         void *memory;
         CLOZE_TRY(device_scratch(dev, cut_bytes(rows, dy->cols) + cut_bytes(rows, x->cols), &memory,
                                  err));
@@ -156,11 +204,31 @@ cloze_status cpu_linear_backward_weight(backend_device *dev, tensor *dy, tensor 
         CLOZE_TRY(as_f32(dev, &c, dy, rows, &left, err));
         CLOZE_TRY(as_f32(dev, &c, x, rows, &right, err));
     }
-    matmul p = {matrix_transposed(matrix_of(&left, rows)),
-                matrix_of(&right, rows),
-                matrix_of(dw, dw->rows),
-                NULL,
-                ACT_NONE,
-                true};
+    p->a = matrix_transposed(matrix_of(&left, rows));
+    p->b = matrix_of(&right, rows);
+    return CLOZE_OK;
+}
+
+cloze_status cpu_linear_backward_weight(backend_device *dev, tensor *dy, tensor *x, bool accumulate,
+                                        tensor *dw, tensor *dbias, cloze_error *err) {
+    CLOZE_TRY(check_shape("x", x, dy->rows, x->cols, err));
+    CLOZE_TRY(check_shape("dw", dw, dy->cols, x->cols, err));
+    CLOZE_TRY(check_shape("dbias", dbias, 1, dy->cols, err));
+    clear_rows(dy, dy->rows, dy->rows_capacity);
+    clear_rows(x, x->rows, x->rows_capacity);
+    if (dbias && dbias->data) CLOZE_TRY(dev->kernels->sum_rows(dev, dy, dbias, err));
+    if (!dw || !dw->data) return CLOZE_OK;
+    if (dy->rows == 0) {
+        if (!accumulate) clear_rows(dw, 0, dw->rows);
+        return CLOZE_OK;
+    }
+    int64_t rows = bucket_rows(dy->rows, smaller(dy->rows_capacity, x->rows_capacity));
+    bool low = dy->dtype == DTYPE_BF16 && x->dtype == DTYPE_BF16 && onednn_has_bf16(dev->onednn);
+    cloze_dtype dtype = low ? DTYPE_BF16 : DTYPE_F32;
+    matmul p = {.a = {.cols = rows}, .c = matrix_of(dw, dw->rows), .accumulate = accumulate};
+    bool many = rows >= REORDER_ROWS && dy->cols >= BLOCK_COLS && x->cols >= BLOCK_COLS &&
+                onednn_has_blocks(dev->onednn, dtype);
+    CLOZE_TRY(many ? reordered_factors(dev, dy, x, dtype, &p, err)
+                   : plain_factors(dev, dy, x, dtype, &p, err));
     return multiply(dev, &p, err);
 }

@@ -20,7 +20,12 @@ static dnnl_status_t layout_init(layout *l, const dnnl_dims_t dims, dnnl_data_ty
                                  const dnnl_dims_t strides) {
     return dnnl_memory_desc_create_with_strides(l, N_DIMS, dims, type, strides);
 }
+static dnnl_status_t layout_init_tag(layout *l, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                     dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_create_with_tag(l, N_DIMS, dims, type, tag);
+}
 static void layout_deinit(layout *l) { dnnl_memory_desc_destroy(*l); }
+static layout_ref layout_get(const layout *l) { return *l; }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
     return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
@@ -41,7 +46,12 @@ static dnnl_status_t layout_init(layout *l, const dnnl_dims_t dims, dnnl_data_ty
                                  const dnnl_dims_t strides) {
     return dnnl_memory_desc_init_by_strides(l, N_DIMS, dims, type, strides);
 }
+static dnnl_status_t layout_init_tag(layout *l, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                     dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_init_by_tag(l, N_DIMS, dims, type, tag);
+}
 static void layout_deinit(layout *l) { (void)l; }
+static layout_ref layout_get(const layout *l) { return l; }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1.0f); }
 static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha) {
@@ -62,7 +72,7 @@ typedef struct matmul_key {
     int64_t m, n, k;
     int64_t a_row, a_col, b_row, b_col, c_row;
     int32_t in_type, out_type, bias_type; /* cloze_dtype; bias_type -1 = no bias */
-    int32_t act, accumulate, unused;
+    int32_t act, accumulate, b_blocks;
 } matmul_key;
 
 typedef struct cached_matmul {
@@ -82,7 +92,7 @@ struct onednn {
     uint64_t calls;
     void *scratchpad;
     size_t scratchpad_bytes;
-    bool has_bf16;
+    bool has_bf16, f32_blocks, bf16_blocks;
 };
 
 #define DNNL_TRY(call)                                                                             \
@@ -150,6 +160,10 @@ static dnnl_status_t cached_fill(const onednn *o, cached_matmul *c, dnnl_primiti
     return dnnl_success;
 }
 
+static dnnl_format_tag_t blocks_tag(dnnl_data_type_t type) {
+    return type == dnnl_bf16 ? dnnl_BA16a64b2a : dnnl_BA16a64b;
+}
+
 static dnnl_status_t cached_build(const onednn *o, cached_matmul *c) {
     const matmul_key *key = &c->key;
     const dnnl_dims_t dims[] = {{key->m, key->k}, {key->k, key->n}, {key->m, key->n}, {1, key->n}};
@@ -162,7 +176,10 @@ static dnnl_status_t cached_build(const onednn *o, cached_matmul *c) {
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t status = dnnl_success;
     while (made < n_layouts && status == dnnl_success) {
-        status = layout_init(&layouts[made], dims[made], type_of(types[made]), strides[made]);
+        dnnl_data_type_t type = type_of(types[made]);
+        status = made == 1 && key->b_blocks
+                     ? layout_init_tag(&layouts[made], dims[made], type, blocks_tag(type))
+                     : layout_init(&layouts[made], dims[made], type, strides[made]);
         if (status == dnnl_success) made++;
     }
     if (status == dnnl_success) status = attributes_of(key, &attr);
@@ -241,8 +258,9 @@ static matmul_key key_of(const matmul *p) {
     key.k = p->a.cols;
     key.a_row = p->a.row_stride;
     key.a_col = p->a.col_stride;
-    key.b_row = p->b.row_stride;
-    key.b_col = p->b.col_stride;
+    key.b_row = p->b_blocks ? 0 : p->b.row_stride;
+    key.b_col = p->b_blocks ? 0 : p->b.col_stride;
+    key.b_blocks = p->b_blocks;
     key.c_row = p->c.row_stride;
     key.in_type = (int32_t)p->a.dtype;
     key.out_type = (int32_t)p->c.dtype;
@@ -306,6 +324,33 @@ static bool probe_bf16(onednn *o) {
     return made;
 }
 
+/* Whether the library, left to choose, takes b in our blocks: what it would choose differs between
+ * processors and versions. */
+static bool probe_blocks(const onednn *o, dnnl_data_type_t type) {
+    const dnnl_dims_t dims = {256, 256}, strides = {256, 1};
+    layout a, b, chosen;
+    dnnl_primitive_desc_t desc = NULL;
+    bool same = false;
+    if (layout_init(&a, dims, type, strides) != dnnl_success) return false;
+    if (layout_init_tag(&b, dims, type, blocks_tag(type)) == dnnl_success) {
+        if (layout_init_tag(&chosen, dims, type, dnnl_format_tag_any) == dnnl_success) {
+            if (describe(&desc, o->engine, &a, &chosen, NULL, &a, NULL) == dnnl_success) {
+                layout_ref weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+                same = dnnl_memory_desc_equal(weights, layout_get(&b));
+                dnnl_primitive_desc_destroy(desc);
+            }
+            layout_deinit(&chosen);
+        }
+        layout_deinit(&b);
+    }
+    layout_deinit(&a);
+    return same;
+}
+
+bool onednn_has_blocks(const onednn *o, cloze_dtype dtype) {
+    return dtype == DTYPE_BF16 ? o->bf16_blocks : o->f32_blocks;
+}
+
 cloze_status onednn_open(cpu_isa isa, onednn **out, cloze_error *err) {
     onednn *o;
     *out = NULL;
@@ -320,6 +365,8 @@ cloze_status onednn_open(cpu_isa isa, onednn **out, cloze_error *err) {
         CLOZE_FAIL(err, INTERNAL, "oneDNN cannot open the processor");
     }
     o->has_bf16 = probe_bf16(o);
+    o->f32_blocks = probe_blocks(o, dnnl_f32);
+    o->bf16_blocks = o->has_bf16 && probe_blocks(o, dnnl_bf16);
     *out = o;
     return CLOZE_OK;
 }

@@ -8,20 +8,21 @@
 
 #include <pthread.h>
 
+#include "backend/cpu/onednn.h"
 #include "base/error.h"
 #include "base/mem.h"
 
-typedef enum pack_kind {
-    PACK_F32,
-    PACK_BF16,
-    PACK_F32_ROUNDED /* f32 holding bf16 numbers */
+typedef struct pack_kind {
+    cloze_dtype dtype;
+    bool rounded; /* f32 holding bf16 numbers */
+    weight_layout layout;
 } pack_kind;
 
 struct weight_pack {
     weight_pack *next;
     pack_kind kind;
     uint64_t version; /* of the weight when the copy was made */
-    tensor t;         /* (M,K) */
+    tensor t;         /* (M,K); blocks have its type and size, not its order */
     size_t bytes;
 };
 
@@ -29,7 +30,9 @@ static pthread_mutex_t pack_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static weight_pack *pack_find(weight *w, pack_kind kind) {
     weight_pack *p = __atomic_load_n(&w->packs, __ATOMIC_ACQUIRE);
-    while (p && p->kind != kind) p = p->next;
+    while (p && (p->kind.dtype != kind.dtype || p->kind.rounded != kind.rounded ||
+                 p->kind.layout != kind.layout))
+        p = p->next;
     return p;
 }
 
@@ -37,19 +40,27 @@ static bool pack_is_fresh(const weight_pack *p, const weight *w) {
     return p && __atomic_load_n(&p->version, __ATOMIC_ACQUIRE) == w->version;
 }
 
+static size_t pack_bytes(const weight *w, pack_kind kind) {
+    int64_t rows = w->t.rows, cols = w->t.cols;
+    switch (kind.layout) {
+    case WEIGHT_BLOCKS: return blocks_bytes(kind.dtype, rows, cols);
+    case WEIGHT_BLOCKS_TRANSPOSED: return blocks_bytes(kind.dtype, cols, rows);
+    case WEIGHT_ROWS: break;
+    }
+    return (size_t)(rows * cols) * dtype_size(kind.dtype);
+}
+
 static cloze_status pack_new(const weight *w, pack_kind kind, weight_pack **out, cloze_error *err) {
     weight_pack *p;
-    cloze_dtype dtype = kind == PACK_BF16 ? DTYPE_BF16 : DTYPE_F32;
     MEM_NEW(err, p, 1);
     p->kind = kind;
-    p->bytes = (size_t)(w->t.rows * w->t.cols) * dtype_size(dtype);
+    p->bytes = pack_bytes(w, kind);
     void *data = device_mem_new(p->bytes);
     if (!data) {
         mem_free(p);
-        CLOZE_FAIL(err, MEMORY, "out of memory (%zu bytes for a weight)",
-                   (size_t)(w->t.rows * w->t.cols) * 4);
+        CLOZE_FAIL(err, MEMORY, "out of memory (%zu bytes for a weight)", pack_bytes(w, kind));
     }
-    p->t = tensor_of(data, dtype, w->t.rows, w->t.cols);
+    p->t = tensor_of(data, kind.dtype, w->t.rows, w->t.cols);
     *out = p;
     return CLOZE_OK;
 }
@@ -57,7 +68,13 @@ static cloze_status pack_new(const weight *w, pack_kind kind, weight_pack **out,
 /* Copies w into p, by way of bf16 rows where they are to be rounded. */
 static cloze_status pack_fill(backend_device *dev, const weight *w, weight_pack *p,
                               cloze_error *err) {
-    if (p->kind != PACK_F32_ROUNDED) return dev->kernels->axpy(dev, 1.0f, &w->t, false, &p->t, err);
+    if (p->kind.layout != WEIGHT_ROWS) {
+        dev->kernels->make_blocks(device_threads(dev, w->t.rows * w->t.cols), &w->t,
+                                  p->kind.layout == WEIGHT_BLOCKS_TRANSPOSED, p->kind.dtype,
+                                  p->t.data);
+        return CLOZE_OK;
+    }
+    if (!p->kind.rounded) return dev->kernels->axpy(dev, 1.0f, &w->t, false, &p->t, err);
     void *memory;
     CLOZE_TRY(device_scratch(dev, (size_t)w->t.cols * sizeof(uint16_t), &memory, err));
     tensor low = tensor_of(memory, DTYPE_BF16, 1, w->t.cols);
@@ -91,12 +108,11 @@ static cloze_status pack_make(backend_device *dev, weight *w, pack_kind kind, we
 }
 
 cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtype, bool round_bf16,
-                                tensor *out, cloze_error *err) {
+                                weight_layout layout, tensor *out, cloze_error *err) {
+    /* bf16 numbers are round already */
+    pack_kind kind = {dtype, round_bf16 && dtype == DTYPE_F32 && w->t.dtype != DTYPE_BF16, layout};
     *out = w->t;
-    if (w->t.dtype == dtype && (!round_bf16 || dtype == DTYPE_BF16)) return CLOZE_OK;
-    pack_kind kind = dtype == DTYPE_BF16 ? PACK_BF16 : round_bf16 ? PACK_F32_ROUNDED : PACK_F32;
-    if (kind == PACK_F32_ROUNDED && w->t.dtype == DTYPE_BF16)
-        kind = PACK_F32; /* they are round already */
+    if (layout == WEIGHT_ROWS && w->t.dtype == dtype && !kind.rounded) return CLOZE_OK;
     weight_pack *p = pack_find(w, kind);
     if (!pack_is_fresh(p, w)) {
         pthread_mutex_lock(&pack_lock);

@@ -52,8 +52,8 @@ static void zero_tail(tensor *t) {
     }
 }
 
-cloze_status ref_linear_backward_weight(backend_device *dev, tensor *dy, tensor *x, tensor *dw,
-                                        tensor *dbias, cloze_error *err) {
+cloze_status ref_linear_backward_weight(backend_device *dev, tensor *dy, tensor *x, bool accumulate,
+                                        tensor *dw, tensor *dbias, cloze_error *err) {
     REF_SHAPE(dw, dy->cols, x->cols);
     REF_SHAPE(dbias, 1, dy->cols);
     REF_SHAPE(x, dy->rows, x->cols);
@@ -69,7 +69,7 @@ cloze_status ref_linear_backward_weight(backend_device *dev, tensor *dy, tensor 
             bias_sum += g;
             for (int64_t k = 0; dw && k < x->cols; k++) sum[k] += g * ref_get(x, i, k);
         }
-        for (int64_t k = 0; dw && k < x->cols; k++) ref_put(dw, m, k, true, sum[k]);
+        for (int64_t k = 0; dw && k < x->cols; k++) ref_put(dw, m, k, accumulate, sum[k]);
         if (dbias) ref_put(dbias, 0, m, true, bias_sum);
     }
     return CLOZE_OK;

@@ -153,7 +153,7 @@ static cloze_status backward_input(int i) {
 
 static cloze_status backward_weight(int i) {
     tensor dy = activation_of(layers[i].m, false), x = activation_of(layers[i].k, true);
-    return cpu->linear_backward_weight(device, &dy, &x, &data.dw[i], NULL, &error);
+    return cpu->linear_backward_weight(device, &dy, &x, false, &data.dw[i], NULL, &error);
 }
 
 static cloze_status few_rows(int rows) {

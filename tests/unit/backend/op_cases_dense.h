@@ -50,7 +50,7 @@ static inline cloze_status invoke_embedding_backward(op_call *c, const backend *
  * ---- */
 
 static inline int64_t linear_outputs(const op_call *c) {
-    static const int64_t outputs[] = {1, 16, 33, 48, 7, 64};
+    static const int64_t outputs[] = {1, 16, 33, 130, 7, 64};
     return outputs[(c->variant + c->rows) % 6];
 }
 
@@ -81,7 +81,7 @@ static inline void build_linear_forward(op_call *c) {
 
 static inline cloze_status invoke_linear_forward(op_call *c, const backend *b, backend_device *dev,
                                                  cloze_error *err) {
-    weight w = {.t = *T(w), .version = 1};
+    weight w = {.t = *T(w), .version = 1, .trained = c->variant % 2 == 1};
     cloze_status status = b->linear_forward(dev, T(x), &w, T(bias), c->act, T(pre), T(y), err);
     b->weight_drop_packs(dev, &w);
     return status;
@@ -98,7 +98,7 @@ static inline void build_linear_backward_input(op_call *c) {
 
 static inline cloze_status invoke_linear_backward_input(op_call *c, const backend *b,
                                                         backend_device *dev, cloze_error *err) {
-    weight w = {.t = *T(w), .version = 1};
+    weight w = {.t = *T(w), .version = 1, .trained = c->variant % 2 == 1};
     cloze_status status = b->linear_backward_input(dev, T(dy), &w, c->accumulate, T(dx), err);
     b->weight_drop_packs(dev, &w);
     return status;
@@ -110,7 +110,8 @@ static inline void build_linear_backward_weight(op_call *c) {
     op_rows(c, "dy", OP_IN_TAIL, c->in, c->rows, n_out, FILL_NORMAL);
     op_rows(c, "x", OP_IN_TAIL, c->aux, c->rows, c->cols, FILL_NORMAL);
     if (c->variant != 4 || c->exact) {
-        product_tolerance(op_dense(c, "dw", OP_INOUT, c->stat, n_out, c->cols, FILL_NORMAL),
+        product_tolerance(op_dense(c, "dw", op_out_role(c->accumulate), c->stat, n_out, c->cols,
+                                   FILL_NORMAL),
                           c->rows + 1);
     }
     if (c->variant != 5) {
@@ -121,7 +122,7 @@ static inline void build_linear_backward_weight(op_call *c) {
 
 static inline cloze_status invoke_linear_backward_weight(op_call *c, const backend *b,
                                                          backend_device *dev, cloze_error *err) {
-    return b->linear_backward_weight(dev, T(dy), T(x), T(dw), T(dbias), err);
+    return b->linear_backward_weight(dev, T(dy), T(x), c->accumulate, T(dw), T(dbias), err);
 }
 
 /* ---- activations: variant = activation; in the forward 6 and in the backward 6 in place ---- */

@@ -29,6 +29,10 @@
 #include "backend/ops.def"
 #undef KERNEL
 
+/* Not of the device interface: see kernels.h. */
+void KFN(make_blocks)(int threads, const tensor *w, bool transpose, cloze_dtype dtype, void *out);
+void KFN(transpose)(int threads, const tensor *x, tensor *out);
+
 #define CHUNK 1024 /* columns that an elementwise kernel handles at a time */
 #define ROW_BLOCK                                                                                  \
     32 /* rows whose column sums are formed together: fixed, so that the result does               \

@@ -7,4 +7,6 @@ const cpu_kernels KFN(kernels) = {
 #define KERNEL(name, ...) .name = KFN(name),
 #include "backend/ops.def"
 #undef KERNEL
+    .make_blocks = KFN(make_blocks),
+    .transpose = KFN(transpose),
 };
