@@ -45,8 +45,11 @@ tensor *param_grad_all(param *p) {
 }
 
 tensor *param_grad_overwritable(param *p, bool *accumulate) {
-    *accumulate = !p || !p->grad_empty;
-    if (!*accumulate) p->grad_empty = false; /* so that param_grad_all does not fill it */
+    *accumulate = true;
+    if (p && p->requires_grad && p->grad_empty) {
+        *accumulate = false;
+        p->grad_empty = false; /* so that param_grad_all does not fill it */
+    }
     return param_grad_all(p);
 }
 

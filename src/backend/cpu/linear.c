@@ -180,12 +180,16 @@ static cloze_status reordered_factors(backend_device *dev, const tensor *dy, con
     size_t left_bytes = cut_bytes(dy->cols, rows); /* enough for either type */
     void *memory;
     CLOZE_TRY(device_scratch(dev, left_bytes + blocks_bytes(DTYPE_F32, rows, x->cols), &memory, err));
-    tensor left = tensor_of(memory, dtype, dy->cols, rows), right = *x;
-    dev->kernels->transpose(dev->n_threads, dy, &left);
+    int64_t width = dtype == DTYPE_BF16 ? rows + rows % 2 : rows; /* whole words */
+    tensor left = tensor_of(memory, dtype, dy->cols, width), from = *x, right;
+    from.rows = rows; /* the tail is zeros */
+    right = from;
     right.dtype = dtype;
     right.data = (char *)memory + left_bytes;
-    dev->kernels->make_blocks(dev->n_threads, x, false, dtype, right.data);
+    dev->kernels->transpose(dev->n_threads, dy, &left);
+    dev->kernels->make_blocks(dev->n_threads, &from, false, dtype, right.data);
     p->a = matrix_of(&left, dy->cols);
+    p->a.cols = rows;
     p->b = matrix_of(&right, rows);
     p->b_blocks = true;
     return CLOZE_OK;
