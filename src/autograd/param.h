@@ -31,9 +31,9 @@ typedef struct param {
     tensor grad;        /* f32, data NULL while frozen */
     float *m, *v;       /* AdamW moments, parallel to w; NULL while frozen */
     uint8_t *row_state; /* (rows), row-lazy and trainable only */
-    bool grad_empty;    /* grad is all zeros, which are not in its memory yet: see param_grad_fill */
-    bool dense_grad;    /* row-lazy, but this step's gradient reached every row */
-    void *owned;        /* value memory that belongs to the parameter itself (mem_free), or NULL */
+    bool grad_empty; /* grad is all zeros, which are not in its memory yet: see param_grad_fill */
+    bool dense_grad; /* row-lazy, but this step's gradient reached every row */
+    void *owned;     /* value memory that belongs to the parameter itself (mem_free), or NULL */
 } param;
 
 /* Contiguous value, gradient and moment memory of a set of trainable parameters. */

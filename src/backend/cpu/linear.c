@@ -16,8 +16,8 @@
 #include "base/error.h"
 
 #define FEW_ROWS 8 /* up to here a product runs on exactly the rows there are */
-/* From here on a product gains more than it costs to bring a matrix into another order for it alone:
- * a weight that changes with every step, or activations. */
+/* From here on a product gains more than it costs to bring a matrix into another order for it
+ * alone: a weight that changes with every step, or activations. */
 #define REORDER_ROWS 256
 
 /* Rows of the product for a tensor: rows, rounded up as far as the capacity goes. */
@@ -179,7 +179,8 @@ static cloze_status reordered_factors(backend_device *dev, const tensor *dy, con
     int64_t rows = p->a.cols;
     size_t left_bytes = cut_bytes(dy->cols, rows); /* enough for either type */
     void *memory;
-    CLOZE_TRY(device_scratch(dev, left_bytes + blocks_bytes(DTYPE_F32, rows, x->cols), &memory, err));
+    CLOZE_TRY(
+        device_scratch(dev, left_bytes + blocks_bytes(DTYPE_F32, rows, x->cols), &memory, err));
     int64_t width = dtype == DTYPE_BF16 ? rows + rows % 2 : rows; /* whole words */
     tensor left = tensor_of(memory, dtype, dy->cols, width), from = *x, right;
     from.rows = rows; /* the tail is zeros */

@@ -36,9 +36,9 @@ static inline matrix matrix_transposed(matrix m) {
 
 /*
  * Blocks: the layout that products like their second factor b (k,n) in, so that they need not copy
- * it first. Words of 32 bits (an f32, or the bf16 of rows 2i and 2i+1) stand in panels of BLOCK_COLS
- * columns, a panel row after row; k is padded to whole blocks of BLOCK_WORDS words, n to whole
- * panels, with zeros. (oneDNN's BA16a64b and BA16a64b2a.)
+ * it first. Words of 32 bits (an f32, or the bf16 of rows 2i and 2i+1) stand in panels of
+ * BLOCK_COLS columns, a panel row after row; k is padded to whole blocks of BLOCK_WORDS words, n to
+ * whole panels, with zeros. (oneDNN's BA16a64b and BA16a64b2a.)
  */
 #define BLOCK_COLS 64
 #define BLOCK_WORDS 16

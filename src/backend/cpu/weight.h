@@ -6,8 +6,8 @@
 
 /* How a weight (M,K) is laid out for a product. */
 typedef enum weight_layout {
-    WEIGHT_ROWS,             /* as it is: M rows of K */
-    WEIGHT_BLOCKS,           /* in the blocks of onednn.h, for products with W (gradient of the input) */
+    WEIGHT_ROWS,   /* as it is: M rows of K */
+    WEIGHT_BLOCKS, /* in the blocks of onednn.h, for products with W (gradient of the input) */
     WEIGHT_BLOCKS_TRANSPOSED /* the same for products with W^T (forward) */
 } weight_layout;
 

@@ -110,9 +110,9 @@ static inline void build_linear_backward_weight(op_call *c) {
     op_rows(c, "dy", OP_IN_TAIL, c->in, c->rows, n_out, FILL_NORMAL);
     op_rows(c, "x", OP_IN_TAIL, c->aux, c->rows, c->cols, FILL_NORMAL);
     if (c->variant != 4 || c->exact) {
-        product_tolerance(op_dense(c, "dw", op_out_role(c->accumulate), c->stat, n_out, c->cols,
-                                   FILL_NORMAL),
-                          c->rows + 1);
+        product_tolerance(
+            op_dense(c, "dw", op_out_role(c->accumulate), c->stat, n_out, c->cols, FILL_NORMAL),
+            c->rows + 1);
     }
     if (c->variant != 5) {
         product_tolerance(op_dense(c, "dbias", OP_INOUT, c->stat, 1, n_out, FILL_NORMAL),

@@ -8,7 +8,8 @@
 #include "backend/cpu/kernels/kernel.h"
 #include "backend/cpu/onednn.h"
 
-#define PIECE 64 /* words of a row that are transposed at a time: a piece of 64 rows stays in L1 */
+#define PIECE 64 /* words of a row that are transposed at a time: a piece of 64 rows stays in L1   \
+                  */
 
 static inline uint32_t bits_of(float value) {
     uint32_t bits;
@@ -38,8 +39,8 @@ static void row_words(const tensor *t, int64_t row, int64_t col, int64_t n, cloz
     }
 }
 
-/* dst (PIECE) words of columns [col, col + n) of rows first and first + 1 (one row in f32); rows from
- * `end` on and columns from n on are zero. */
+/* dst (PIECE) words of columns [col, col + n) of rows first and first + 1 (one row in f32); rows
+ * from `end` on and columns from n on are zero. */
 static void column_words(const tensor *t, int64_t first, int64_t end, int64_t col, int64_t n,
                          cloze_dtype dtype, uint32_t *dst) {
     if (n < PIECE) memset(dst, 0, PIECE * sizeof *dst);
@@ -92,8 +93,7 @@ static void blocks_of_rows(int threads, const tensor *w, cloze_dtype dtype, uint
             uint32_t *to = kept == PIECE ? dst + word * BLOCK_COLS : turned;
             transpose_piece(piece, to, BLOCK_COLS);
             if (to == turned)
-                memcpy(dst + word * BLOCK_COLS, turned,
-                       (size_t)(kept * BLOCK_COLS) * sizeof *dst);
+                memcpy(dst + word * BLOCK_COLS, turned, (size_t)(kept * BLOCK_COLS) * sizeof *dst);
         }
     }
 }
@@ -108,7 +108,8 @@ static void blocks_of_columns(int threads, const tensor *w, cloze_dtype dtype, u
         for (int64_t col = 0; col < w->cols; col += BLOCK_COLS) {
             uint32_t *dst = out + (col / BLOCK_COLS * words + word) * BLOCK_COLS;
             if (first < w->rows)
-                column_words(w, first, w->rows, col, min_i64(BLOCK_COLS, w->cols - col), dtype, dst);
+                column_words(w, first, w->rows, col, min_i64(BLOCK_COLS, w->cols - col), dtype,
+                             dst);
             else
                 memset(dst, 0, BLOCK_COLS * sizeof *dst);
         }
@@ -122,7 +123,8 @@ void KFN(make_blocks)(int threads, const tensor *w, bool transpose, cloze_dtype 
         blocks_of_columns(threads, w, dtype, out);
 }
 
-/* Words of the transposed rows [first, ...) of x's columns [col, col + 64) into out's rows col... */
+/* Words of the transposed rows [first, ...) of x's columns [col, col + 64) into out's rows col...
+ */
 static void transpose_strip(const tensor *x, int64_t col, cloze_dtype dtype, const tensor *out) {
     int64_t per_word = dtype == DTYPE_BF16 ? 2 : 1, n = min_i64(64, x->cols - col);
     uint32_t piece[64 * PIECE], turned[PIECE * 64];
