@@ -117,7 +117,7 @@ static inline __attribute__((always_inline)) void gemm_band(const gemm_args *g, 
     }
 }
 
-static void gemm(const gemm_args *g) {
+static __attribute__((unused)) void gemm(const gemm_args *g) {
     int64_t j = 0;
     for (; j + TILE_VECS * VEC <= g->n; j += TILE_VECS * VEC) gemm_band(g, j, TILE_VECS);
     switch ((g->n - j) / VEC) {
