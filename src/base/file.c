@@ -203,10 +203,11 @@ static cloze_status create_beside(file_writer *w, int *fd, cloze_error *err) {
         *fd = open(w->tmp_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (*fd < 0 && errno == EEXIST);
     if (*fd >= 0) return CLOZE_OK;
-    if (errno == ENOENT || errno == ENOTDIR)
+    fail_errno(w->path, "create", CLOZE_ERR_IO, err);
+    char *parent = path_parent(w->path);
+    if (parent && !file_is_dir(parent))
         error_set(err, CLOZE_ERR_IO, "%s: cannot create: there is no such directory", w->path);
-    else
-        fail_errno(w->path, "create", CLOZE_ERR_IO, err);
+    mem_free(parent);
     mem_free(w->tmp_path);
     w->tmp_path = NULL;
     return CLOZE_ERR_IO;

@@ -388,21 +388,23 @@ cloze_status label_set_parse_text(const char *text, size_t n, const char *what, 
     return parse_labels(text, n, what, parse_label_lines, out, notes, err);
 }
 
+cloze_status label_set_parse(const char *text, size_t n, const char *what, label_set *out,
+                             buf *notes, cloze_error *err) {
+    size_t start = n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    while (start < n && isspace((unsigned char)text[start])) start++;
+    if (start == n || text[start] != '{')
+        return label_set_parse_text(text, n, what, out, notes, err);
+    if (is_label_objects(text + start, n - start))
+        return parse_labels(text, n, what, parse_label_objects, out, notes, err);
+    return label_set_parse_json(text, n, what, CLOZE_ERR_DATA, out, notes, err);
+}
+
 cloze_status label_set_read(const char *path, label_set *out, buf *notes, cloze_error *err) {
     char *text = NULL;
-    size_t n = 0, start = 0;
+    size_t n = 0;
     *out = (label_set){0};
     CLOZE_TRY(file_read(path, LABEL_FILE_MAX, CLOZE_ERR_DATA, &text, &n, err));
-    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) start = 3;
-    while (start < n && isspace((unsigned char)text[start])) start++;
-    bool is_json = start < n && text[start] == '{';
-    cloze_status status;
-    if (is_json && is_label_objects(text + start, n - start))
-        status = parse_labels(text, n, path, parse_label_objects, out, notes, err);
-    else if (is_json)
-        status = label_set_parse_json(text, n, path, CLOZE_ERR_DATA, out, notes, err);
-    else
-        status = label_set_parse_text(text, n, path, out, notes, err);
+    cloze_status status = label_set_parse(text, n, path, out, notes, err);
     mem_free(text);
     return status;
 }

@@ -33,11 +33,13 @@ typedef struct label_set {
     arena memory;
 } label_set;
 
-/* A file of either form, recognised by content. Errors are CLOZE_ERR_DATA and name file:line.
+/* A file of any of the forms, recognised by content. Errors are CLOZE_ERR_DATA and name file:line.
  * notes (may be NULL) gets one line per harmless oddity: a repeated label==word, a word that two
  * labels share. */
 cloze_status label_set_read(const char *path, label_set *out, buf *notes, cloze_error *err);
-/* The same from memory; `what` names the source. code: DATA, or MODEL for a saved run. */
+cloze_status label_set_parse(const char *text, size_t n, const char *what, label_set *out,
+                             buf *notes, cloze_error *err);
+/* One form from memory; `what` names the source. code: DATA, or MODEL for a saved run. */
 cloze_status label_set_parse_text(const char *text, size_t n, const char *what, label_set *out,
                                   buf *notes, cloze_error *err);
 cloze_status label_set_parse_json(const char *text, size_t n, const char *what, cloze_status code,

@@ -1,6 +1,6 @@
 /* covers: src/prompt/labels.c */
 /* dictionary: data.dict */
-/* Label files of both forms: what is accepted is sorted, found by name, and reads back the same. */
+/* Label files of all forms: what is accepted is sorted, found by name, and reads back the same. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +47,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (status == CLOZE_OK)
         check_labels(&labels);
     else if (status != CLOZE_ERR_MODEL || labels.n)
+        abort();
+    label_set_deinit(&labels);
+    status = label_set_parse((const char *)data, size, "fuzz", &labels, &notes, &err);
+    if (status == CLOZE_OK)
+        check_labels(&labels);
+    else if (status != CLOZE_ERR_DATA || labels.n)
         abort();
     label_set_deinit(&labels);
     buf_deinit(&notes);
