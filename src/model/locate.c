@@ -134,6 +134,9 @@ cloze_status model_locate(const char *name, char **out, cloze_error *err) {
         if (!*out) CLOZE_FAIL(err, MEMORY, "out of memory");
         return CLOZE_OK;
     }
+    if (file_exists(name))
+        CLOZE_FAIL(err, MODEL, "%s: is a file; give the directory of the model that it is in",
+                   name);
     program_dir(program);
     accept_under(&s, getenv("CLOZE_MODELS"), "", name);
     accept_under(&s, ".", "/models", name);
@@ -145,12 +148,13 @@ cloze_status model_locate(const char *name, char **out, cloze_error *err) {
     if (s.found) return CLOZE_OK;
     if (s.out_of_memory)
         CLOZE_FAIL(err, MEMORY, "out of memory looking for the model %.200s", name);
-    CLOZE_FAIL(err, MODEL,
-               "%.200s: no such model directory, and no model of that name in $CLOZE_MODELS, "
-               "./models, the Hugging Face cache or the Paddle cache (~/.paddlenlp/models). Nothing "
-               "is downloaded: put config.json, vocab.txt and model.safetensors (or "
-               "pytorch_model.bin, or PaddleNLP's model_state.pdparams) into ./models/%.200s/, or "
-               "give the path of a directory that holds them; the shipped model works at once: "
-               "--model_name_or_path cloze-mini-zh",
-               name, name);
+    CLOZE_FAIL(
+        err, MODEL,
+        "%.200s: no such model directory, and no model of that name in $CLOZE_MODELS, "
+        "./models, the Hugging Face cache or the Paddle cache (~/.paddlenlp/models). Nothing "
+        "is downloaded: put config.json, vocab.txt and model.safetensors (or "
+        "pytorch_model.bin, or PaddleNLP's model_state.pdparams) into ./models/%.200s/, or "
+        "give the path of a directory that holds them; the shipped model works at once: "
+        "--model_name_or_path cloze-mini-zh",
+        name, name);
 }

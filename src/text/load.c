@@ -4,6 +4,7 @@
  */
 #include "text/load.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -37,7 +38,8 @@ cloze_status load_keep_file(load_state *s, const char *name, source_file **out, 
     return keep_file_as(s, name, name, out, err);
 }
 
-/* vocab.txt, or the one NAME_vocab.txt that PaddleNLP's cache has instead (ernie_3.0_base_zh_...). */
+/* vocab.txt, or the one NAME_vocab.txt that PaddleNLP's cache has instead (ernie_3.0_base_zh_...).
+ */
 static cloze_status load_vocab_txt(load_state *s, source_file **out, cloze_error *err) {
     static const char END[] = "_vocab.txt";
     char **names = NULL;
@@ -51,8 +53,7 @@ static cloze_status load_vocab_txt(load_state *s, source_file **out, cloze_error
         found = names[i];
         n_found++;
     }
-    cloze_status status =
-        n_found == 1 ? keep_file_as(s, found, "vocab.txt", out, err) : CLOZE_OK;
+    cloze_status status = n_found == 1 ? keep_file_as(s, found, "vocab.txt", out, err) : CLOZE_OK;
     dir_list_free(names, n);
     return status;
 }
@@ -64,10 +65,11 @@ static cloze_status load_config_file(load_state *s, const char *name, cJSON **ou
     CLOZE_TRY(load_keep_file(s, name, &file, err));
     if (!file) return CLOZE_OK;
     if (file->n > MAX_CONFIG) CLOZE_FAIL(err, MODEL, "%s/%s is larger than 16 MB", s->dir, name);
-    cloze_status status = json_parse(file->data, file->n, name, CLOZE_ERR_MODEL, out, err);
-    if (status == CLOZE_OK && !cJSON_IsObject(*out))
-        status = error_set(err, CLOZE_ERR_MODEL, "%s is not a JSON object", name);
-    return status == CLOZE_OK ? status : error_prefix(err, "%s", s->dir);
+    char what[600];
+    snprintf(what, sizeof what, "%.500s/%.90s", s->dir, name);
+    CLOZE_TRY(json_parse(file->data, file->n, what, CLOZE_ERR_MODEL, out, err));
+    if (!cJSON_IsObject(*out)) CLOZE_FAIL(err, MODEL, "%s is not a JSON object", what);
+    return CLOZE_OK;
 }
 
 /* config.json is the model's: only read for model_type. */

@@ -1,4 +1,5 @@
 /* Vocabulary files: vocab.txt for WordPiece, vocab.json + merges.txt for byte-level BPE. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -21,11 +22,11 @@ static const char *const gpt2_defaults[ROLE_COUNT] = {
 
 cloze_status load_vocab_text(tokenizer *tok, const char *text, size_t n, const char *what,
                              cloze_error *err) {
-    size_t valid = utf8_valid_prefix(text, n);
+    size_t valid = utf8_valid_prefix(text, n), line = 1;
+    for (size_t i = 0; i < valid; i++) line += text[i] == '\n';
     if (valid < n)
-        CLOZE_FAIL(err, MODEL,
-                   "%s: byte %zu is not UTF-8: is this a vocabulary of one token a line?", what,
-                   valid + 1);
+        CLOZE_FAIL(err, MODEL, "%s:%zu: not UTF-8: is this a vocabulary of one token a line?", what,
+                   line);
     if (memchr(text, '\0', n)) CLOZE_FAIL(err, MODEL, "%s: a NUL byte in a vocabulary", what);
     size_t at = n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0;
     for (int32_t id = 0; at < n; id++) {
@@ -35,6 +36,7 @@ cloze_status load_vocab_text(tokenizer *tok, const char *text, size_t n, const c
         if (end + 1 < n && text[end] == '\r' && text[end + 1] == '\n') end++;
         at = end + 1;
     }
+    if (tok->vocab.count == 0) CLOZE_FAIL(err, MODEL, "%s: there is no token in it", what);
     return CLOZE_OK;
 }
 
@@ -68,7 +70,8 @@ static void read_switches(load_state *s) {
 
 cloze_status load_wordpiece(load_state *s, const char *text, size_t n, cloze_error *err) {
     tokenizer *tok = s->tok;
-    const char *what = *s->dir ? "vocab.txt" : "vocabulary";
+    char what[600];
+    snprintf(what, sizeof what, "%.580s%s", s->dir, *s->dir ? "/vocab.txt" : "vocabulary");
     tok->kind = TOKENIZER_WORDPIECE;
     if (tok->class_name && strstr(tok->class_name, "Japanese"))
         CLOZE_FAIL(err, MODEL, "%s: %s needs a Japanese word splitter, which cloze has not", s->dir,
@@ -80,9 +83,9 @@ cloze_status load_wordpiece(load_state *s, const char *text, size_t n, cloze_err
     for (int i = 0; i < 3; i++)
         if (load_role_id(tok, needed[i]) < 0)
             CLOZE_FAIL(err, MODEL,
-                       "%s%s%s has no %s: it is not the vocabulary of a BERT model, or "
+                       "%s has no %s: it is not the vocabulary of a BERT model, or "
                        "special_tokens_map.json must name the token",
-                       s->dir, *s->dir ? "/" : "", what, bert_defaults[needed[i]]);
+                       what, bert_defaults[needed[i]]);
     CLOZE_TRY(load_never_split(s, err));
     read_switches(s);
     tok->continuing_prefix = mem_strdup("##");

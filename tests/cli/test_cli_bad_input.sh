@@ -100,6 +100,8 @@ broken noconfig && rm bad_noconfig/config.json
 broken noweights && rm bad_noweights/model.safetensors
 broken dirweights && rm bad_dirweights/model.safetensors && mkdir bad_dirweights/model.safetensors
 broken novocab && rm bad_novocab/vocab.txt
+broken bytes && printf '\377\n' >bad_bytes/vocab.txt
+broken emptyvocab && : >bad_emptyvocab/vocab.txt
 broken othervocab && yes 'word' | head -n 3000 | awk '{ print $0 NR }' >>bad_othervocab/vocab.txt
 
 # lost NAME FILE [TEXT]: a copy of the run without the file, or with another text in it
@@ -249,6 +251,9 @@ done <<'TABLE'
 2|`cloze serve` is not built yet|serve
 # models and runs
 4|nobody: no such model|train --data_dir data --model_name_or_path nobody --output_dir o
+4|notab.txt: is a file; give the directory of the model|fill --model notab.txt --text '[MASK]'
+4|bad_bytes/vocab.txt:1: not UTF-8|tokenize --model bad_bytes --text x
+4|bad_emptyvocab/vocab.txt: there is no token in it|tokenize --model bad_emptyvocab --text x
 4|nowhere: there is no such directory; give the output directory of a training run|eval --model nowhere --input data/train.txt
 4|run/config.json: is a file; give the directory|predict --model run/config.json --input data/train.txt
 4|cloze-mini-zh is a pre-trained model and no trained classifier; train one|eval --model cloze-mini-zh --input data/train.txt

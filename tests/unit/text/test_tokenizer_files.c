@@ -233,7 +233,8 @@ static void test_refused(void **state) {
         {"merges.txt", "#version: 0.2\n", "has merges.txt but not vocab.json"},
         {"vocab.txt", "a\nb\n",
          "/vocab.txt has no [CLS]: it is not the vocabulary of a BERT model"},
-        {"vocab.txt", "[UNK]\n[CLS]\n[SEP]\n\xFF\n", "vocab.txt: byte 19 is not UTF-8"},
+        {"vocab.txt", "[UNK]\n[CLS]\n[SEP]\n\xFF\n", "/vocab.txt:4: not UTF-8"},
+        {"vocab.txt", "", "/vocab.txt: there is no token in it"},
         {"tokenizer_config.json", "[]", "tokenizer_config.json is not a JSON object"},
         {"tokenizer_config.json", "{", "tokenizer_config.json:1:"},
         {"added_tokens.json", "{\"x\": -1}", "added_tokens.json: \"x\" has no token id"},
@@ -281,7 +282,7 @@ static void test_refused(void **state) {
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         tokenizer *tok = (tokenizer *)state;
-        if (i == 4) put_file(at("vocab.txt"), tiny_vocab);
+        if (i == 5) put_file(at("vocab.txt"), tiny_vocab);
         if (rows[i].name) put_file(at(rows[i].name), rows[i].text);
         MUST_FAIL(CLOZE_ERR_MODEL, rows[i].message, tokenizer_open(test_dir, NULL, &tok, err));
         assert_null(tok);
