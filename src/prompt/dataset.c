@@ -181,6 +181,7 @@ bool dataset_format_from_name(const char *name, dataset_format *out) {
         {"csv", DATASET_CSV},
         {"json", DATASET_JSON_LIST},
         {"label_text", DATASET_LABEL_TEXT},
+        {"pairs", DATASET_PAIRS},
     };
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         if (strcmp(formats[i].name, name) != 0) continue;

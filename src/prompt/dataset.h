@@ -19,15 +19,17 @@
 #include "prompt/labels.h"
 
 typedef enum dataset_format {
-    DATASET_AUTO,      /* by content */
-    DATASET_LINES,     /* one text a line, or text TAB label */
-    DATASET_TABLE,     /* tab-separated with a header line; only when columns are named */
-    DATASET_JSONL,     /* one JSON object a line */
-    DATASET_CSV,       /* commas, quotes, a header */
-    DATASET_JSON_LIST, /* one JSON list of objects, in any layout */
-    DATASET_LABEL_TEXT /* label, a blank, text; never guessed */
+    DATASET_AUTO,       /* by content */
+    DATASET_LINES,      /* one text a line, or text TAB label */
+    DATASET_TABLE,      /* tab-separated with a header line; only when columns are named */
+    DATASET_JSONL,      /* one JSON object a line */
+    DATASET_CSV,        /* commas, quotes, a header */
+    DATASET_JSON_LIST,  /* one JSON list of objects, in any layout */
+    DATASET_LABEL_TEXT, /* label, a blank, text; never guessed */
+    DATASET_PAIRS       /* text TAB text_b, or text TAB text_b TAB label */
 } dataset_format;
-/* The names of --data_format: auto, lines, tsv, jsonl, csv, json, label_text. */
+/* The names of --data_format: auto, lines, tsv, jsonl, csv, json, label_text,
+ * pairs. */
 bool dataset_format_from_name(const char *name, dataset_format *out);
 
 typedef enum dataset_labelling {
@@ -43,7 +45,7 @@ typedef struct dataset_options {
     /* Tried before the common names where records have fields (what a run was trained on); may be
      * NULL. */
     const char *usual_text_column, *usual_text_b_column;
-    bool pair_lines; /* without labels, a plain line is text TAB text_b */
+    bool pair_lines; /* what would be DATASET_LINES is DATASET_PAIRS */
 } dataset_options;
 
 typedef struct example {

@@ -41,25 +41,6 @@ const char *record_place(char out[RECORD_PLACE_MAX], const char *name, int64_t l
     return out;
 }
 
-/* `text TAB text_b`; a blank line is a pair of nothing. */
-static cloze_status split_pair(const record_reader *r, const char *line, size_t n, record *out,
-                               cloze_error *err) {
-    const char *tab = memchr(line, '\t', n);
-    if (!tab && !out->blank)
-        CLOZE_FAIL(err, DATA,
-                   "%s:%lld: no tab; this model reads pairs, and a line is text<TAB>second text",
-                   r->lines.name, (long long)out->line);
-    out->text_len = tab ? (size_t)(tab - line) : n;
-    out->text_b = tab ? tab + 1 : "";
-    out->text_b_len = tab ? n - out->text_len - 1 : 0;
-    const char *second = memchr(out->text_b, '\t', out->text_b_len);
-    if (second)
-        CLOZE_FAIL(err, DATA, "%s:%lld:%zu: a second tab; a line is text<TAB>second text",
-                   r->lines.name, (long long)out->line,
-                   utf8_count(line, (size_t)(second - line)) + 1);
-    return CLOZE_OK;
-}
-
 static cloze_status next_plain(record_reader *r, const char *line, size_t n, record *out,
                                cloze_error *err) {
     out->text = line;
@@ -67,7 +48,7 @@ static cloze_status next_plain(record_reader *r, const char *line, size_t n, rec
     out->blank = text_is_blank(line, n) && !memchr(line, '\t', n);
     if (r->options.labelling == DATASET_LABELS_NONE) {
         out->blank = text_is_blank(line, n);
-        return r->options.pair_lines ? split_pair(r, line, n, out, err) : CLOZE_OK;
+        return CLOZE_OK;
     }
     const char *tab = memchr(line, '\t', n);
     if (!tab) return CLOZE_OK;
@@ -77,10 +58,44 @@ static cloze_status next_plain(record_reader *r, const char *line, size_t n, rec
     const char *second = memchr(out->label, '\t', out->label_len);
     if (second)
         CLOZE_FAIL(err, DATA,
-                   "%s:%lld:%zu: a second tab; a line is text<TAB>label (texts with tabs "
-                   "fit into JSON lines: {\"text\": ..., \"label\": ...})",
+                   "%s:%lld:%zu: a second tab; a line is text<TAB>label (text<TAB>second "
+                   "text<TAB>label is --data_format pairs; texts with tabs fit into JSON lines)",
                    r->lines.name, (long long)out->line,
                    utf8_count(line, (size_t)(second - line)) + 1);
+    return CLOZE_OK;
+}
+
+/* `text TAB second text`, and TAB label behind where labels are looked at. */
+static cloze_status next_pair(record_reader *r, const char *line, size_t n, record *out,
+                              cloze_error *err) {
+    const char *tab = memchr(line, '\t', n);
+    out->text = line;
+    out->text_len = tab ? (size_t)(tab - line) : n;
+    out->text_b = "";
+    out->blank = text_is_blank(line, n);
+    if (!tab && out->blank) return CLOZE_OK;
+    if (!tab)
+        CLOZE_FAIL(err, DATA, "%s:%lld: no tab; a pair is text<TAB>second text%s", r->lines.name,
+                   (long long)out->line,
+                   r->options.labelling == DATASET_LABELS_NONE ? "" : "<TAB>label");
+    out->text_b = tab + 1;
+    out->text_b_len = n - out->text_len - 1;
+    tab = memchr(out->text_b, '\t', out->text_b_len);
+    if (!tab && r->options.labelling == DATASET_LABELS_REQUIRED)
+        CLOZE_FAIL(err, DATA,
+                   "%s:%lld: one tab; a pair with its label is text<TAB>second "
+                   "text<TAB>label",
+                   r->lines.name, (long long)out->line);
+    if (!tab) return CLOZE_OK;
+    out->text_b_len = (size_t)(tab - out->text_b);
+    const char *label = tab + 1, *third = memchr(label, '\t', n - (size_t)(label - line));
+    if (third)
+        CLOZE_FAIL(err, DATA, "%s:%lld:%zu: a third tab; a pair is text<TAB>second text<TAB>label",
+                   r->lines.name, (long long)out->line,
+                   utf8_count(line, (size_t)(third - line)) + 1);
+    if (r->options.labelling == DATASET_LABELS_NONE) return CLOZE_OK;
+    out->label = label;
+    out->label_len = n - (size_t)(label - line);
     return CLOZE_OK;
 }
 
@@ -190,6 +205,8 @@ static cloze_status recognise(record_reader *r, cloze_error *err) {
         r->format = DATASET_TABLE; /* without labels a tab is text, unless the run knows fields */
     else if (named)
         r->format = memchr(line, '\t', n) ? DATASET_TABLE : DATASET_CSV;
+    else if (r->options.pair_lines)
+        r->format = DATASET_PAIRS;
     return CLOZE_OK;
 }
 
@@ -230,6 +247,8 @@ cloze_status record_reader_next(record_reader *r, record *out, bool *done, cloze
         CLOZE_TRY(next_plain(r, line, n, out, err));
     else if (r->format == DATASET_JSONL)
         CLOZE_TRY(record_next_object(r, line, n, out, err));
+    else if (r->format == DATASET_PAIRS)
+        CLOZE_TRY(next_pair(r, line, n, out, err));
     else if (r->format == DATASET_LABEL_TEXT)
         CLOZE_TRY(next_label_text(r, line, n, out, err));
     else

@@ -79,6 +79,7 @@ static cloze_status read_set(run *r, const char *path, dataset_labelling labelli
     if (r->c) {
         d.usual_text_column = classifier_get_options(r->c)->text_field;
         d.usual_text_b_column = classifier_get_options(r->c)->text_b_field;
+        d.pair_lines = classifier_reads_pairs(r->c);
     }
     CLOZE_TRY(dataset_read(path, &d, labels, out, err));
     if (out->labelled && labels) {

@@ -182,8 +182,9 @@ done <<'TABLE'
 3|only one label (x)|train --train_file one.txt $train
 3|typo.txt:2: unknown label "news_kar"; is "news_car" meant|eval --model run --input typo.txt
 3|unknown.txt:2: unknown label "q"; the labels are: x, y|train --data_dir data --dev_file unknown.txt --do_train --do_eval $train
-3|triple.txt:1:6: a second tab; a line is text<TAB>second text|predict --model pairs --input triple.txt
-3|notab.txt:2: no tab; this model reads pairs|predict --model pairs --input notab.txt --output po
+3|triple.txt:1:6: a second tab; .*--data_format pairs|train --train_file triple.txt $train
+3|triple.txt:1: unknown label "第三"; the labels are: x, y|eval --model pairs --input triple.txt
+3|notab.txt:2: no tab; a pair is text<TAB>second text|predict --model pairs --input notab.txt --output po
 3|comma.jsonl:2:14: not valid JSON: a comma is missing|train --train_file comma.jsonl $train
 3|brace.jsonl:2:26: not valid JSON: it breaks off|train --train_file brace.jsonl $train
 3|quotes.jsonl:1:24: not valid JSON: strings want double quotes|train --train_file quotes.jsonl $train

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) return 0;
     unsigned choice = data[0];
     dataset_options opts = {.labelling = (dataset_labelling)(choice % 3),
-                            .format = choice & 64 ? (dataset_format)(choice / 3 % 7) : DATASET_AUTO,
+                            .format = choice & 64 ? (dataset_format)(choice / 3 % 8) : DATASET_AUTO,
                             .text_column = choice & 128 ? "text" : NULL};
     dataset set;
     label_set labels;

@@ -234,6 +234,7 @@ static void test_named_formats(void **state) {
         const char *format, *text, *want;
     } cases[] = {
         {"label_text", "1 a  fine film \n\n0\tpoor\n", "[a  fine film|1@1][poor|0@3]"},
+        {"pairs", "x\ty\ta\n\nz\t\t b \n", "[x|y|a@1][z||b@3]"},
         {"lines", "{\"text\": 1}\ta\n", "[{\"text\": 1}|a@1]"},
         {"tsv", "a\ttext\tlabel\n1\tx\ty\n", "[x|y@2]"},
         {"csv", "a,text,label\n1,x,y\n", "[x|y@2]"},
@@ -258,6 +259,11 @@ static void test_named_formats(void **state) {
     opts.format = DATASET_LABEL_TEXT;
     cloze_status status = dataset_parse("1 x\nword\n", 9, "f", &opts, NULL, &data, &err);
     CHECK_ERROR(status, err, CLOZE_ERR_DATA, "f:2: no blank; a line is a label, a blank, the text");
+    opts.format = DATASET_PAIRS;
+    status = dataset_parse("x\ty\ta\nx\ty\n", 10, "f", &opts, NULL, &data, &err);
+    CHECK_ERROR(status, err, CLOZE_ERR_DATA, "f:2: one tab; a pair with its label is text<TAB>");
+    status = dataset_parse("x\n", 2, "f", &opts, NULL, &data, &err);
+    CHECK_ERROR(status, err, CLOZE_ERR_DATA, "f:1: no tab; a pair is text<TAB>second text<TAB>label");
     opts.format = DATASET_JSON_LIST;
     status = dataset_parse("{}", 2, "f", &opts, NULL, &data, &err);
     CHECK_ERROR(status, err, CLOZE_ERR_DATA, "f:1:1: [ is wanted here");

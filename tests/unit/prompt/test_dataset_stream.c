@@ -177,9 +177,10 @@ static void test_pair_lines(void **state) {
     static const stream_case cases[] = {
         {"p.txt", "x\ty\n\n\tz\n", "[x|y@1][|@2][|z@3]", NULL},
         {"p.txt", "x\ty\nz\n",
-         "[x|y@1]!p.txt:2: no tab; this model reads pairs, and a line is text<TAB>second text",
-         NULL},
-        {"p.txt", "中\ty\tz\n", "!p.txt:1:4: a second tab; a line is text<TAB>second text", NULL},
+         "[x|y@1]!p.txt:2: no tab; a pair is text<TAB>second text", NULL},
+        {"p.txt", "x\ty\tlabel\n", "[x|y@1]", NULL}, /* labels are not looked at */
+        {"p.txt", "中\ty\tz\t\n",
+         "!p.txt:1:6: a third tab; a pair is text<TAB>second text<TAB>label", NULL},
         {"p.jsonl", "{\"text_a\": \"x\", \"text_b\": \"y\"}\n", "[x|y@1]", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
