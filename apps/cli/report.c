@@ -144,6 +144,11 @@ static void print_row(const cJSON *r, const char *title, const char *key, const 
 void report_train(const char *json) {
     cJSON *r = parse(json);
     if (!r) return;
+    if (!has(r, "train_", "runtime") && !has(r, "eval_", "runtime") &&
+        !has(r, "test_", "runtime")) {
+        cJSON_Delete(r); /* an unlabelled file was labelled: there are no figures */
+        return;
+    }
     bool evaluated = has(r, "eval_", "accuracy") || has(r, "test_", "accuracy");
     printf("%-14s", "");
     if (has(r, "train_", "runtime")) printf("%10s", "train");

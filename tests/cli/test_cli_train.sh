@@ -25,6 +25,12 @@ works 'train by fine-tuning' train --method finetune --dataset_dir "$news" --sav
     --max_seq_length 128 --model_name model --batch_size 8 --learning_rate 3e-5 --max_steps 3 \
     --logging_steps 5
 
+cut -f 1 "$news/test.txt" | head -n 20 >unlabelled.txt
+works 'predict an unlabelled file' train --do_predict --test_file unlabelled.txt --output_dir labelled \
+    --resume_from_checkpoint ./checkpoints
+equal 'has no figures to show' "$(wc -c <out)" 0
+equal 'and predictions' "$(wc -l <labelled/predictions.txt)" 20
+
 # --json: the content of all_results.json and nothing else
 works 'train --json' train --data_dir "$news" --output_dir json --max_steps 2 --do_train --do_eval \
     --model_name_or_path model --max_seq_length 32 --json
