@@ -98,65 +98,87 @@ static void machine_name(char *out, size_t size) {
     if (f) fclose(f);
 }
 
-static cJSON *result_json(const result *r) {
+static cJSON *result_json(const result *r, const workload *w) {
+    char machine[256], date[32];
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%Y-%m-%d", localtime(&now));
+    machine_name(machine, sizeof machine);
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "case", r->c->name);
     cJSON_AddStringToObject(o, "unit", case_unit(r->c));
     cJSON_AddItemToObject(o, "cloze", figures_json(&r->own));
     cJSON_AddItemToObject(o, "peer", figures_json(&r->peer));
     if (r->c->peer) cJSON_AddStringToObject(o, "peer_is", r->c->peer);
-    if (r->ratio > 0) {
-        cJSON_AddNumberToObject(o, "ratio", r->ratio);
-        cJSON_AddBoolToObject(o, "ratio_is_stored", r->stored);
-    }
+    if (r->peer.n) cJSON_AddNumberToObject(o, "ratio", r->ratio);
     if (r->c->goal > 0) cJSON_AddNumberToObject(o, "goal", r->c->goal);
     if (r->percent > 0) {
         cJSON_AddNumberToObject(o, "percent_of_limit", r->percent);
         cJSON_AddNumberToObject(o, "limit_gflops", r->limit);
     }
+    cJSON_AddStringToObject(o, "texts", w->source);
+    cJSON_AddStringToObject(o, "machine", machine);
+    cJSON_AddStringToObject(o, "date", date);
     return o;
 }
 
+/* A file of results, or NULL. */
+static cJSON *read_results(const char *path) {
+    static char text[1 << 20];
+    FILE *f = fopen(path, "r");
+    if (!f) return NULL;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    cJSON *list = cJSON_Parse(text);
+    if (cJSON_IsArray(list)) return list;
+    cJSON_Delete(list);
+    return NULL;
+}
+
+static int find_case(const cJSON *list, const char *name) {
+    for (int i = 0; i < cJSON_GetArraySize(list); i++) {
+        const cJSON *c = cJSON_GetObjectItem(cJSON_GetArrayItem(list, i), "case");
+        if (cJSON_IsString(c) && strcmp(c->valuestring, name) == 0) return i;
+    }
+    return -1;
+}
+
 bool report_write(const char *path, const workload *w, const result *results, int n) {
-    char machine[256], date[32];
-    time_t now = time(NULL);
-    strftime(date, sizeof date, "%Y-%m-%d", localtime(&now));
-    machine_name(machine, sizeof machine);
-    cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "results");
-    cJSON_AddStringToObject(root, "machine", machine);
-    cJSON_AddStringToObject(root, "date", date);
-    cJSON_AddStringToObject(root, "texts", w->source);
-    for (int i = 0; i < n; i++) cJSON_AddItemToArray(list, result_json(&results[i]));
-    char *text = cJSON_Print(root);
+    cJSON *list = read_results(path);
+    if (!list) list = cJSON_CreateArray();
+    for (int i = 0; i < n; i++) {
+        int at = find_case(list, results[i].c->name);
+        if (at >= 0)
+            cJSON_ReplaceItemInArray(list, at, result_json(&results[i], w));
+        else
+            cJSON_AddItemToArray(list, result_json(&results[i], w));
+    }
+    char *text = cJSON_Print(list);
     FILE *f = text ? fopen(path, "w") : NULL;
     bool ok = f && fputs(text, f) >= 0 && fputc('\n', f) >= 0;
     ok = f && fclose(f) == 0 && ok;
     if (!ok) fprintf(stderr, "bench: cannot write %s\n", path);
     cJSON_free(text);
-    cJSON_Delete(root);
+    cJSON_Delete(list);
     return ok;
+}
+
+static const char *text_of(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItem(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "?";
 }
 
 bool stored_find(const workload *w, const char *name, double *ratio, char *note, size_t size) {
     char path[PATH_BYTES + 32];
-    static char text[1 << 20];
     snprintf(path, sizeof path, "%s/bench/stored.json", w->root);
-    FILE *f = fopen(path, "r");
-    if (!f) return false;
-    text[fread(text, 1, sizeof text - 1, f)] = 0;
-    fclose(f);
-    cJSON *root = cJSON_Parse(text);
-    const cJSON *r, *machine = cJSON_GetObjectItem(root, "machine"),
-                     *date = cJSON_GetObjectItem(root, "date");
-    bool found = false;
-    cJSON_ArrayForEach(r, cJSON_GetObjectItem(root, "results")) {
-        const cJSON *c = cJSON_GetObjectItem(r, "case"), *v = cJSON_GetObjectItem(r, "ratio");
-        if (!cJSON_IsString(c) || strcmp(c->valuestring, name) != 0 || !cJSON_IsNumber(v)) continue;
+    cJSON *list = read_results(path);
+    int at = list ? find_case(list, name) : -1;
+    const cJSON *r = at >= 0 ? cJSON_GetArrayItem(list, at) : NULL,
+                *v = cJSON_GetObjectItem(r, "ratio");
+    bool found = cJSON_IsNumber(v);
+    if (found) {
         *ratio = v->valuedouble;
-        snprintf(note, size, "%s, %s", cJSON_IsString(date) ? date->valuestring : "?",
-                 cJSON_IsString(machine) ? machine->valuestring : "?");
-        found = true;
+        snprintf(note, size, "%s, %s", text_of(r, "date"), text_of(r, "machine"));
     }
-    cJSON_Delete(root);
+    cJSON_Delete(list);
     return found;
 }
