@@ -49,7 +49,7 @@ typedef struct bench_case {
     const char *peer_venv; /* folder of the peer's environment; NULL = no peer */
     const char *peer_args; /* script in bench/peers/ and its arguments */
     double goal;           /* of the ratio; 0 = none was set */
-    const char *memory_goal; /* NULL, or for people */
+    double memory_goal; /* of cloze's peak memory over the peer's; 0 = none */
 } bench_case;
 
 extern const bench_case bench_cases[];
@@ -118,6 +118,10 @@ void process_stop(process *p);
 bool process_run(char *const argv[], char *const environment[], const char *log, double *seconds,
                  double *peak_mb);
 double wall_clock(void);
+/* Seconds of processor time that the whole machine has spent, all cores; and one process with its
+ * threads (0 when it is gone). */
+double machine_cpu(void);
+double process_cpu(int pid);
 
 /* ---- cloze's side ---- */
 
@@ -147,6 +151,7 @@ typedef struct result {
     double limit;      /* GFLOP/s */
     bool stored;       /* ratio is from bench/stored.json */
     char stored_note[128];
+    double others;     /* cores that other processes kept busy during the pairs that count */
 } result;
 
 double figures_median(const figures *f);

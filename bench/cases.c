@@ -11,7 +11,7 @@ const bench_case bench_cases[] = {
     /* training; "usual" is the tutorial's setting: float32, padded to 128 */
     {"train_base_bf16", CASE_TRAIN, "base", true, 32, 4, .peer = "PyTorch bf16, tuned",
      .peer_venv = TORCH, .peer_args = "torch_train.py --bf16 --tuned", .goal = 1.5,
-     .memory_goal = "0.65"},
+     .memory_goal = 0.65},
     {"train_base_fp32", CASE_TRAIN, "base", false, 32, 4, .peer = "PyTorch fp32, tuned",
      .peer_venv = TORCH, .peer_args = "torch_train.py --tuned"},
     {"train_base_bf16_usual", CASE_TRAIN, "base", true, 32, 2, .peer = "PyTorch fp32, padded to 128",

@@ -104,6 +104,31 @@ double process_peak_mb(process *p) {
     return p->peak_mb;
 }
 
+double machine_cpu(void) {
+    double t[8] = {0}; /* user nice system idle iowait irq softirq steal */
+    FILE *f = fopen("/proc/stat", "r");
+    if (!f) return 0;
+    if (fscanf(f, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5],
+               &t[6], &t[7]) != 8)
+        t[0] = 0;
+    fclose(f);
+    return (t[0] + t[1] + t[2] + t[5] + t[6] + t[7]) / (double)sysconf(_SC_CLK_TCK);
+}
+
+double process_cpu(int pid) {
+    char path[64], line[1024];
+    double user = 0, kernel = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = pid > 0 ? fopen(path, "r") : NULL;
+    if (!f) return 0;
+    char *end = fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL; /* of the name */
+    if (end && sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &user,
+                      &kernel) != 2)
+        user = kernel = 0;
+    fclose(f);
+    return (user + kernel) / (double)sysconf(_SC_CLK_TCK);
+}
+
 void process_stop(process *p) {
     int status;
     if (p->in >= 0) close(p->in);

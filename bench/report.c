@@ -64,8 +64,12 @@ void report_line(const result *r) {
         printf(" %7.0f", r->peer.peak_mb);
     else
         printf(" %7s", "-");
-    printf("  %s%s%s\n", r->c->peer ? r->c->peer : "", r->stored ? "; * ratio of " : "",
+    printf("  %s%s%s", r->c->peer ? r->c->peer : "", r->stored ? "; * ratio of " : "",
            r->stored ? r->stored_note : "");
+    if (r->c->memory_goal > 0 && r->peer.n)
+        printf("; memory %.2fx, goal at most %.2fx", r->own.peak_mb / r->peer.peak_mb,
+               r->c->memory_goal);
+    putchar('\n');
     fflush(stdout);
 }
 
@@ -115,6 +119,7 @@ static cJSON *result_json(const result *r, const workload *w) {
         cJSON_AddNumberToObject(o, "percent_of_limit", r->percent);
         cJSON_AddNumberToObject(o, "limit_gflops", r->limit);
     }
+    cJSON_AddNumberToObject(o, "cores_busy_elsewhere", r->others);
     cJSON_AddStringToObject(o, "texts", w->source);
     cJSON_AddStringToObject(o, "machine", machine);
     cJSON_AddStringToObject(o, "date", date);
