@@ -22,6 +22,7 @@ void signals_install(void) {
     sigaction(SIGTERM, &action, NULL);
     action.sa_handler = SIG_IGN; /* a closed pipe is a failed write, with a message */
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL); /* so is a file that may not grow */
 }
 
 int signals_interrupted(void *user) {

@@ -409,28 +409,42 @@ cloze_status path_rename(const char *from, const char *to, cloze_error *err) {
     return sync_parent(to, err);
 }
 
-/* renameat2's RENAME_EXCHANGE; false where the kernel or the file system has it not. */
-static bool exchange_at_once(const char *a, const char *b) {
+/* renameat2's RENAME_EXCHANGE; errno is ENOSYS or EINVAL where the kernel or the file system has it
+ * not. */
+static int exchange_at_once(const char *a, const char *b) {
 #if defined(__linux__) && defined(SYS_renameat2)
     const unsigned exchange = 1 << 1; /* RENAME_EXCHANGE of linux/fs.h */
-    return syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, exchange) == 0;
+    return (int)syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, exchange);
 #else
-    return false;
+    errno = ENOSYS;
+    return -1;
 #endif
 }
 
-cloze_status path_exchange(const char *a, const char *b, cloze_error *err) {
-    if (exchange_at_once(a, b)) return sync_parent(b, err);
+/* By way of a third name; a failure puts b back. */
+static cloze_status exchange_by_steps(const char *a, const char *b, cloze_error *err) {
     size_t size = strlen(b) + 16;
     char *aside = mem_alloc(size);
     if (!aside) return fail_memory(b, err);
     snprintf(aside, size, "%s.old.tmp", b);
     cloze_status status = dir_remove(aside, err);
     if (status == CLOZE_OK) status = path_rename(b, aside, err);
-    if (status == CLOZE_OK) status = path_rename(a, b, err);
-    if (status == CLOZE_OK) status = path_rename(aside, a, err);
+    if (status == CLOZE_OK) {
+        status = path_rename(a, b, err);
+        if (status != CLOZE_OK)
+            path_rename(aside, b, NULL);
+        else
+            status = path_rename(aside, a, err);
+    }
     mem_free(aside);
     return status;
+}
+
+cloze_status path_exchange(const char *a, const char *b, cloze_error *err) {
+    if (exchange_at_once(a, b) == 0) return sync_parent(b, err);
+    if (errno == ENOSYS || errno == EINVAL) return exchange_by_steps(a, b, err);
+    int number = errno;
+    CLOZE_FAIL(err, IO, "%s: cannot change places with %s: %s", a, b, strerror(number));
 }
 
 bool path_is_same(const char *a, const char *b) {

@@ -7,6 +7,9 @@
 
 #include "base/file.h"
 
+/* No longer path can be opened. Questions with a yes or a no must not depend on free memory. */
+#define PATH_SIZE 4096
+
 /* ---- writing ---- */
 
 static cloze_status fill(const checkpoint_source *s, const char *dir, cloze_error *err) {
@@ -68,7 +71,7 @@ bool checkpoint_is_scheduled(const options *o, const char *path) {
 }
 
 bool checkpoint_is_within(const char *path, const char *dir) {
-    char parent[4096]; /* no longer path can be opened; want of memory must not change the answer */
+    char parent[PATH_SIZE];
     size_t n = strlen(path) - strlen(path_base(path));
     if (n + 2 > sizeof parent) return false;
     memcpy(parent, path, n);
@@ -77,10 +80,9 @@ bool checkpoint_is_within(const char *path, const char *dir) {
 }
 
 bool checkpoint_is(const char *path) {
-    char *state = path_join(path, "resume_state.json");
-    bool found = state && file_exists(state);
-    mem_free(state);
-    return found;
+    char state[PATH_SIZE];
+    int n = snprintf(state, sizeof state, "%s/resume_state.json", path);
+    return n > 0 && (size_t)n < sizeof state && file_exists(state);
 }
 
 cloze_status checkpoint_find_newest(const char *dir, char **path, cloze_error *err) {

@@ -601,7 +601,8 @@ cloze_status options_adopt(options *o, const cJSON *saved, const char *what, opt
         if (takes(&ROWS[i], o->command)) status = set_json(&then, &ROWS[i], saved, err);
     if (status != CLOZE_OK) error_prefix(err, "%s", what);
     for (int i = 0; i < OPTION_COUNT && status == CLOZE_OK; i++)
-        if (takes(&ROWS[i], o->command)) status = adopt_row(o, &then, i, judge, ctx, err);
+        if (takes(&ROWS[i], o->command) && cJSON_HasObjectItem(saved, ROWS[i].name))
+            status = adopt_row(o, &then, i, judge, ctx, err);
     options_deinit(&then);
     if (status == CLOZE_OK) apply_rules(o, false);
     return status;

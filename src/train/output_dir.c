@@ -80,9 +80,14 @@ static const char *const RESULT_FILES[] = {
 };
 /* A directory without them opens as no model. */
 static const char *const MODEL_FILES[] = {
-    "classifier.json",      "model.safetensors",  "model.safetensors.index.json",
-    "prompt.safetensors",   "trainer_state.json", "training_args.json",
+    "classifier.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "prompt.safetensors",
+    "trainer_state.json",
+    "training_args.json",
     "template_config.json",
+    "runs",
 };
 
 static cloze_status remove_files(const char *dir, const char *const names[], size_t n,

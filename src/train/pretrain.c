@@ -151,10 +151,8 @@ static cloze_status begin(pretrain *p, cloze_error *err) {
     plan_steps(p);
     p->loop.state.train_hash = hash_corpus(&p->train);
     if (p->held.n_sequences) p->loop.state.dev_hash = hash_corpus(&p->held);
+    p->loop.data_length = p->train.n_sequences;
     CLOZE_TRY(train_loop_begin(&p->loop, p->resume, err));
-    if (p->loop.state.data_position > p->train.n_sequences)
-        CLOZE_FAIL(err, MODEL, "%s/resume_state.json: data_position %lld is beyond the text",
-                   p->resume, (long long)p->loop.state.data_position);
     p->tokens_before = p->loop.state.tokens_done;
     return CLOZE_OK;
 }

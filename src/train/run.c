@@ -327,6 +327,18 @@ static cloze_status prepare_output(run *r, cloze_error *err) {
     return r->o->do_train ? output_dir_check(r->o, r->resume, err) : CLOZE_OK;
 }
 
+/* What was asked for after training was stopped: the training is not lost. */
+static cloze_status tell_trained(const run *r, cloze_status status, cloze_error *err) {
+    if (status == CLOZE_ERR_INTERRUPTED && r->o->do_train && err) {
+        cloze_error first = *err;
+        error_set(err, status,
+                  "%s; the trained model is in %s (--resume_from_checkpoint %s with --do_eval or "
+                  "--do_predict and without --do_train goes on)",
+                  first.message, r->o->output_dir, r->o->output_dir);
+    }
+    return status;
+}
+
 static cloze_status run_all(run *r, cloze_error *err) {
     const options *o = r->o;
     CLOZE_TRY(prepare_output(r, err));
@@ -340,8 +352,8 @@ static cloze_status run_all(run *r, cloze_error *err) {
     CLOZE_TRY(output_dir_open(&r->out, o->output_dir, err));
     CLOZE_TRY(session_open_options(&r->session, o, err));
     if (o->do_train) CLOZE_TRY(train(r, err));
-    if (o->do_eval) CLOZE_TRY(evaluate(r, err));
-    if (o->do_predict) CLOZE_TRY(predict(r, err));
+    if (o->do_eval) CLOZE_TRY(tell_trained(r, evaluate(r, err), err));
+    if (o->do_predict) CLOZE_TRY(tell_trained(r, predict(r, err), err));
     return session_write_profile(&r->session, o, r->callbacks, err);
 }
 

@@ -65,6 +65,9 @@ static cloze_status check_data(const train_loop *l, const trainer_state *saved, 
                  "the data that the run is evaluated on are others than before %s: its best metric "
                  "and its log do not compare",
                  resume);
+    if (saved->data_position > l->data_length)
+        CLOZE_FAIL(err, MODEL, "%s/resume_state.json: data_position %lld is beyond the data",
+                   resume, (long long)saved->data_position);
     if (saved->global_step > l->state.max_steps)
         CLOZE_FAIL(err, USAGE,
                    "%s is at step %lld, but training would end at step %lld; give a larger "

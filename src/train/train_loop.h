@@ -19,7 +19,8 @@ typedef struct train_loop {
     session *session;
     checkpoint_save_model save_model;
     void *model;
-    param_block *block; /* set before train_loop_begin */
+    param_block *block;  /* set before train_loop_begin */
+    int64_t data_length; /* the end of state.data_position, too */
     trainer_state state;
     schedule schedule;
     events_file events;

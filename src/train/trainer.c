@@ -149,10 +149,8 @@ static cloze_status prepare(trainer *t, cloze_error *err) {
     CLOZE_TRY(classifier_train_begin(*t->c, o->freeze_plm, &t->loop.block, err));
     t->loop.state.train_hash = hash_data(train, classifier_labels(*t->c));
     if (dev) t->loop.state.dev_hash = hash_data(dev, classifier_labels(*t->c));
+    t->loop.data_length = t->n_batches;
     CLOZE_TRY(train_loop_begin(&t->loop, t->data->resume, err));
-    if (t->loop.state.data_position > t->n_batches)
-        CLOZE_FAIL(err, MODEL, "%s/resume_state.json: data_position %lld is beyond the data",
-                   t->data->resume, (long long)t->loop.state.data_position);
     t->stop = trainer_lost_patience(t);
     return CLOZE_OK;
 }

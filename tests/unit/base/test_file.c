@@ -215,6 +215,40 @@ static void test_rename(void **state) {
     assert_non_null(strstr(err.message, "dir.tmp: cannot rename to "));
 }
 
+/* Two directories, and a file with a directory. */
+static void test_exchange(void **state) {
+    char a[128], b[128], file[160];
+    cloze_error err;
+    snprintf(a, sizeof a, "%s", at("a"));
+    snprintf(b, sizeof b, "%s", at("b"));
+    dir_create(a, NULL);
+    dir_create(b, NULL);
+    snprintf(file, sizeof file, "%s/in_a", a);
+    assert_int_equal(file_write_atomic(file, "x", 1, NULL), CLOZE_OK);
+    assert_int_equal(path_exchange(a, b, NULL), CLOZE_OK);
+    assert_int_equal(entries(a), 0);
+    assert_int_equal(entries(b), 1);
+    snprintf(file, sizeof file, "%s", at("file"));
+    assert_int_equal(file_write_atomic(file, "x", 1, NULL), CLOZE_OK);
+    assert_int_equal(path_exchange(file, b, NULL), CLOZE_OK);
+    assert_true(file_is_dir(file) && !file_is_dir(b));
+    assert_int_equal(entries(here), 3);
+    assert_int_equal(path_exchange(at("absent"), b, &err), CLOZE_ERR_IO);
+    assert_non_null(strstr(err.message, "absent"));
+    assert_true(file_exists(b));
+}
+
+static void test_parents(void **state) {
+    static const char *const ROWS[][2] = {
+        {"a/b", "a"}, {"a/b/", "a"}, {"/a", "/"}, {"a", "."}, {"/a//b", "/a"}, {"../x", ".."},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        char *parent = path_parent(ROWS[i][0]);
+        assert_string_equal(parent, ROWS[i][1]);
+        mem_free(parent);
+    }
+}
+
 static void test_paths(void **state) {
     const struct {
         const char *dir, *name, *joined;
@@ -275,6 +309,8 @@ int main(void) {
         IN_DIR(test_links_and_modes),
         IN_DIR(test_directories),
         IN_DIR(test_rename),
+        IN_DIR(test_exchange),
+        cmocka_unit_test(test_parents),
         cmocka_unit_test(test_paths),
         IN_DIR(test_no_memory_anywhere),
     };

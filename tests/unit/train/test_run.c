@@ -242,6 +242,11 @@ static void want_of_memory_is_survived(void **unused) {
                 predict = {'P', predict_run,
                            ARGS("--model", at("run"), "--input", at("data/test.txt"), "--json")};
     assert_true(fail_each_allocation(run_once, &train, 11) > 20);
+    json_destroy(train_ok(ARGS(TRAIN, "--do_train", "--max_steps", "1", "--save_steps", "1")));
+    memory_case resume = {'T', train_run,
+                          ARGS("--output_dir", at("run"), "--resume_from_checkpoint", "last",
+                               "--max_steps", "2", "--save_strategy", "no")};
+    assert_true(fail_each_allocation(run_once, &resume, 11) > 20);
     assert_true(fail_each_allocation(run_once, &eval, 5) > 20);
     assert_true(fail_each_allocation(run_once, &predict, 5) > 20);
 }
