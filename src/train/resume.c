@@ -24,12 +24,17 @@ static cloze_status newest_of(const char *dir, char **checkpoint, cloze_error *e
                dir);
 }
 
+bool resume_is_last(const char *flag) {
+    bool yes = false;
+    return strcmp(flag, "last") == 0 || (options_parse_bool(flag, &yes) && yes);
+}
+
 cloze_status resume_find(const options *o, char **checkpoint, cloze_error *err) {
     const char *flag = o->resume_from_checkpoint;
-    bool yes = false, is_bool = flag && options_parse_bool(flag, &yes);
+    bool yes = true;
     *checkpoint = NULL;
-    if (!flag || (is_bool && !yes)) return CLOZE_OK;
-    if (is_bool || strcmp(flag, "last") == 0) return newest_of(o->output_dir, checkpoint, err);
+    if (!flag || (options_parse_bool(flag, &yes) && !yes)) return CLOZE_OK;
+    if (resume_is_last(flag)) return newest_of(o->output_dir, checkpoint, err);
     size_t n = strlen(flag);
     while (n > 1 && flag[n - 1] == '/') n--;
     char *path = mem_strndup(flag, n);

@@ -4,6 +4,9 @@
 
 #include "train/options.h"
 
+/* "last", or a word for yes: the newest checkpoint of --output_dir. */
+bool resume_is_last(const char *flag);
+
 /* The checkpoint that o->resume_from_checkpoint names: a checkpoint, the newest one of a run
  * directory, or ("last", "true") of o->output_dir. Heap, mem_free; NULL when the flag is not given
  * (or "false"). ERR_MODEL when there is none. */

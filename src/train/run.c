@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "model/locate.h"
+#include "train/checkpoint.h"
 #include "train/output_dir.h"
 #include "train/predictor.h"
 #include "train/state.h"
@@ -186,22 +187,32 @@ static cloze_status put_train_results(run *r, const trainer_result *t, cloze_err
 
 /* ---- the parts of a run ---- */
 
-/* The classifier that --do_eval and --do_predict use without --do_train: of a finished run, else of
- * its newest checkpoint. */
-static cloze_status open_trained(run *r, const classifier_options *c, cloze_error *err) {
+/* Where the classifier is that --do_eval and --do_predict use without --do_train: a finished run,
+ * else its newest checkpoint. *dir is heap. */
+static cloze_status find_trained(run *r, char **dir, cloze_error *err) {
     const options *o = r->o;
-    const char *dir = o->resume_from_checkpoint;
-    char *checkpoint = NULL;
-    if (!dir)
+    const char *flag = o->resume_from_checkpoint;
+    *dir = NULL;
+    if (!flag)
         CLOZE_FAIL(err, USAGE,
                    "--do_eval and --do_predict without --do_train need "
                    "--resume_from_checkpoint DIR, the output directory of a training run");
-    if (!classifier_is_run_dir(dir) && resume_find(o, &checkpoint, NULL) == CLOZE_OK &&
-        checkpoint) {
-        log_line(r->callbacks, CLOZE_LOG_WARN, "%s holds no finished run: using its checkpoint %s",
-                 dir, checkpoint);
-        dir = checkpoint;
+    const char *run_dir = resume_is_last(flag) ? o->output_dir : flag;
+    if (!classifier_is_run_dir(run_dir)) {
+        cloze_status status = checkpoint_find_newest(run_dir, dir, err);
+        if (status == CLOZE_OK && *dir)
+            log_line(r->callbacks, CLOZE_LOG_WARN,
+                     "%s holds no finished run: using its checkpoint %s", run_dir, *dir);
+        if (status != CLOZE_OK || *dir) return status;
     }
+    *dir = mem_strdup(run_dir);
+    return *dir ? CLOZE_OK : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+}
+
+static cloze_status open_trained(run *r, const classifier_options *c, cloze_error *err) {
+    const options *o = r->o;
+    char *dir;
+    CLOZE_TRY(find_trained(r, &dir, err));
     if (OPTION_IS_SET(o, method) || OPTION_IS_SET(o, prompt) || OPTION_IS_SET(o, verbalizer) ||
         OPTION_IS_SET(o, truncate_mode))
         log_line(
@@ -209,7 +220,7 @@ static cloze_status open_trained(run *r, const classifier_options *c, cloze_erro
             "method, prompt, verbalizer and truncation are those of %s; the flags are not used",
             dir);
     cloze_status status = classifier_open(dir, c, &r->c, err);
-    mem_free(checkpoint);
+    mem_free(dir);
     return status;
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Kill -9 at random moments, resume, and the run ends with the same bytes as one that was left alone:
+# Kill -9 (and now and then SIGTERM) at random moments, resume, and the run ends with the same bytes as one that was left alone:
 # weights, verbalizer, optimizer state, log and results (but for times). The models are so small and
 # the checkpoints so many that most of the time is spent writing one.
 #
@@ -57,17 +57,22 @@ random_below() { # N
     echo $((number % $1))
 }
 
-# Kills the program at a random moment below $2 ms; fails when it had ended before.
-kill_one() { # DIRECTORY LIMIT COMMAND-LINE...
-    dir=$1
-    delay=$(random_below "$2")
-    shift 2
+# Ends the program by a signal (KILL or TERM) at a random moment below LIMIT ms; fails when it had
+# ended before.
+kill_one() { # SIGNAL DIRECTORY LIMIT COMMAND-LINE...
+    signal=$1 dir=$2
+    delay=$(random_below "$3")
+    shift 3
     (cd "$dir" && eval "exec '$cloze' $*" >out 2>>err </dev/null) &
     pid=$!
     sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
-    kill -9 $pid 2>/dev/null
+    kill -"$signal" $pid 2>/dev/null
     wait $pid 2>/dev/null
-    [ $? -eq 137 ]
+    status=$?
+    case $signal in
+    KILL) [ $status -eq 137 ] ;;
+    TERM) [ $status -eq 130 ] || [ $status -eq 143 ] ;; # 143: before the program was up
+    esac
 }
 
 # The newest complete checkpoint of a run, or nothing.
@@ -128,19 +133,21 @@ done
 
 # ---- and killed ----
 
-point=0 killed=0 while_writing=0 again=0
+point=0 killed=0 terminated=0 while_writing=0 again=0
 while [ $killed -lt "$kills" ]; do
     kind=$((point % n_kinds)) dir=kill$point
     eval "limit=\$((took$kind + 50))"
     mkdir "$dir"
-    line=$(arguments $kind) done_=0 here_killed=0
+    line=$(arguments $kind) done_=0 here_killed=0 signal=KILL
+    [ $((point % 5)) -ne 4 ] || signal=TERM
     while [ $here_killed -lt $((1 + point % 3)) ] && [ $killed -lt "$kills" ]; do
-        if ! kill_one "$dir" "$limit" "$line"; then
+        if ! kill_one $signal "$dir" "$limit" "$line"; then
             # it was quicker than the clock: once more from the beginning
             [ $here_killed -gt 0 ] && { done_=1; break; }
             rm -rf "$dir" && mkdir "$dir"
             continue
         fi
+        [ $signal = KILL ] || terminated=$((terminated + 1))
         killed=$((killed + 1)) here_killed=$((here_killed + 1))
         [ $here_killed -gt 1 ] && again=$((again + 1))
         if [ -n "$(find "$dir/run" -name '*.tmp' 2>/dev/null | head -n 1)" ]; then
@@ -153,11 +160,11 @@ while [ $killed -lt "$kills" ]; do
     same_run "ref$kind" "$dir" >out 2>&1
     cp "$dir/err" err
     [ $code -eq 0 ] && [ ! -s out ]
-    verdict $? "run $kind, killed $here_killed times, ends with the same bytes"
+    verdict $? "run $kind, SIG$signal $here_killed times, ends with the same bytes"
     [ "$failed" -eq 0 ] && rm -rf "$dir"
     point=$((point + 1))
 done
-echo "# $killed kills, $while_writing of them while a file or checkpoint was written, $again of a resumed run"
+echo "# $killed kills ($terminated by SIGTERM), $while_writing of them while a file or checkpoint was written, $again of a resumed run"
 # a handful of kills may miss the writing, twenty do not
 [ $killed -lt 20 ] || [ $while_writing -gt 0 ]
 verdict $? 'some kills came while a checkpoint was written'

@@ -157,6 +157,10 @@ refuses 3 'nowhere' train --do_eval --data_dir nowhere --output_dir e --resume_f
 works 'a run that was stopped can be evaluated' train --do_eval --data_dir "$news" --output_dir e \
     --resume_from_checkpoint stoppedINT
 has 'by its newest checkpoint' "^warning: stoppedINT holds no finished run: using its checkpoint $1" err
+works 'or by its finished model' train --do_eval --data_dir "$news" --output_dir longer \
+    --resume_from_checkpoint last
+! grep -q checkpoint err
+verdict $? 'when there is one'
 
 # an evaluation that takes long is left, and done again
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do cat "$news/test.txt"; done >long.txt
