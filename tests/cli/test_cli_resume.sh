@@ -113,6 +113,7 @@ verdict $? 'results without checkpoints are replaced, none of the old is left'
 
 # start ARGUMENTS...: training without an end in the background, $pid
 start() {
+    rm -f started.err # wait_for must not find what an earlier one said
     # shellcheck disable=SC2086
     "$cloze" train $small --max_steps 100000 --save_strategy no "$@" >started.out 2>started.err </dev/null &
     pid=$!
@@ -121,8 +122,8 @@ start() {
 # wait_for PATTERN [FILE]
 wait_for() {
     tries=0
-    while ! grep -q -- "$1" "${2:-started.err}" 2>/dev/null && [ $tries -lt 400 ]; do
-        sleep 0.05
+    while ! grep -q -- "$1" "${2:-started.err}" 2>/dev/null && [ $tries -lt 1500 ]; do
+        sleep 0.02
         tries=$((tries + 1))
     done
 }
@@ -163,14 +164,13 @@ works 'or by its finished model' train --do_eval --data_dir "$news" --output_dir
 verdict $? 'when there is one'
 
 # an evaluation that takes long is left, and done again
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do cat "$news/test.txt"; done >long.txt
+for i in 1 2 3 4 5 6 7 8; do cat "$news/test.txt" "$news/test.txt" "$news/test.txt" "$news/test.txt" "$news/test.txt"; done >long.txt
 evaluating="--dev_file long.txt --do_train --do_eval --eval_steps 2 --max_steps 4 --logging_steps 1 \
     --load_best_model_at_end --per_device_eval_batch_size 1"
 train $evaluating --output_dir evaluated
 verdict $code 'a run with long evaluations'
 start $evaluating --output_dir left --max_steps 4
 wait_for '^step 2: loss'
-sleep 0.1
 kill -TERM $pid
 wait $pid
 equal 'is left in one of them' $? 130
@@ -179,7 +179,6 @@ works 'goes on' train --output_dir left --resume_from_checkpoint last
 same_end 'to the same end, with the evaluation' evaluated left
 start $evaluating --output_dir late --max_steps 4
 wait_for '^Loading the best model'
-sleep 0.1
 kill -TERM $pid
 wait $pid
 equal 'the evaluation after training is left' $? 130
