@@ -107,8 +107,8 @@ static bool is_same_model(const char *a, const char *b) {
 
 /* What belongs to the command that is given now, not to the run. */
 static const char *const OF_THE_COMMAND[] = {
-    "do_train", "output_dir",           "resume_from_checkpoint",
-    "json",     "overwrite_output_dir", "disable_tqdm",
+    "do_train", "output_dir",   "resume_from_checkpoint", "json", "overwrite_output_dir",
+    "profile",  "disable_tqdm", "profile_file",
 };
 
 static cloze_status judge(void *ctx, const char *name, const char *saved, const char *now,
