@@ -1,4 +1,5 @@
-/* Interruption: once for a clean end with a checkpoint, twice for an end at once. */
+/* Interruption: once for a clean end with a checkpoint, twice for an end at once. And what becomes of
+ * a model file that somebody shortens while it is mapped. */
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,17 @@ static void on_signal(int signal_number) {
     interrupted = 1;
 }
 
+/* Weights are read from the mapped file when they are needed; by then it may have been written over,
+ * or its disk may have failed. All that a handler can do is to say so. */
+static void on_lost_file(int signal_number) {
+    static const char message[] =
+        "cloze: a file that is in use was shortened, or its disk failed; do not write over the files "
+        "of a model while it is in use\n";
+    ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+    (void)written;
+    _exit(CLOZE_ERR_IO);
+}
+
 void signals_install(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -20,6 +32,8 @@ void signals_install(void) {
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = on_lost_file;
+    sigaction(SIGBUS, &action, NULL);
     action.sa_handler = SIG_IGN; /* a closed pipe is a failed write, with a message */
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGXFSZ, &action, NULL); /* so is a file that may not grow */

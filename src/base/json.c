@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 
 #define JSON_MAX_DEPTH 500 /* below cJSON's own limit, and far above any real file */
+#define JSON_MAX_VALUES ((size_t)1 << 24) /* far above any real file; cJSON takes some 80 bytes each */
 #define JSON_PRINT_MAX ((size_t)1 << 31)
 #define JSON_INTEGER_MAX 9007199254740992.0 /* 2^53: whole numbers are exact below it */
 
@@ -39,6 +40,7 @@ static cloze_status check_text(const char *text, size_t n, const char *what, clo
     if (valid < n) return fail_at(text, valid, what, code, "not valid UTF-8", err);
     bool in_string = false;
     int depth = 0;
+    size_t values = 0; /* by the commas and brackets between them */
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (c == '\0') return fail_at(text, i, what, code, "a NUL byte is not valid JSON", err);
@@ -55,6 +57,10 @@ static cloze_status check_text(const char *text, size_t n, const char *what, clo
             return fail_at(text, i, what, code, "nested too deep", err);
         }
         if (c == '}' || c == ']') depth--;
+        values += c == ',' || c == '{' || c == '[';
+        if (values > JSON_MAX_VALUES) {
+            return fail_at(text, i, what, code, "more than 16 million values", err);
+        }
     }
     return CLOZE_OK;
 }

@@ -37,13 +37,18 @@ struct arena_block {
 #define BLOCK_HEADER MEM_ALIGN
 _Static_assert(sizeof(arena_block) <= BLOCK_HEADER, "a block's data must stay aligned");
 
+static _Atomic uint64_t allocation_count;
+
+uint64_t mem_allocation_count(void) { return atomic_load(&allocation_count); }
+
 /* Allocations to go before the one that fails; below zero: none fails. */
 static _Atomic int64_t allocations_left = -1;
 
 void mem_fail_after(int64_t k) { atomic_store(&allocations_left, k < 0 ? -1 : k); }
 
-/* Exactly one caller gets true, however many threads count down together. */
+/* Counts an allocation. Exactly one caller gets true, however many threads count down together. */
 static bool must_fail(void) {
+    atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed);
     if (atomic_load_explicit(&allocations_left, memory_order_relaxed) < 0) return false;
     return atomic_fetch_sub(&allocations_left, 1) == 0;
 }

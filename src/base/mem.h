@@ -32,6 +32,8 @@ void mem_map_dense(void *p, size_t bytes);
  * pages unasked, one row of a table would otherwise cost 2 MB. */
 void mem_map_sparse(void *p, size_t bytes);
 
+/* Blocks asked for by this process so far, all threads: for tests of what allocates nothing. */
+uint64_t mem_allocation_count(void);
 /* Fails the k-th allocation from now (0 = the next), -1 = never: for fault-injection tests. */
 void mem_fail_after(int64_t k);
 

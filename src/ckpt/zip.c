@@ -159,6 +159,10 @@ static bool inflate_all(z_stream *s, const uint8_t *src, uint64_t src_bytes, uin
 static cloze_status inflate_entry(zip_archive *z, zip_entry *e, cloze_error *err)
 {
     void *block;
+    /* Entries that share their bytes make an archive of megabytes inflate to terabytes. */
+    z->inflated_bytes += e->stored_bytes;
+    if (z->inflated_bytes > z->file->map.size)
+        CLOZE_FAIL(err, MODEL, "%s: zip entries overlap: the file is damaged", z->file->path);
     CLOZE_TRY(ckpt_alloc_owned(z->ckpt, (size_t)e->bytes, &block, err));
     z_stream stream = {0};
     if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) CLOZE_FAIL(err, MEMORY, "out of memory (zlib)");

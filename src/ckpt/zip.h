@@ -26,6 +26,7 @@ typedef struct zip_archive {
     zip_entry *entries; /* (n_entries) */
     size_t n_entries;
     hash_map index; /* name -> position in entries */
+    uint64_t inflated_bytes; /* packed bytes that were inflated so far */
 } zip_archive;
 
 /* Reads the directory. End with zip_deinit, after a failure too; entries' data outlive it. */

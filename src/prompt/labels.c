@@ -14,6 +14,7 @@
 
 #define LABEL_FILE_MAX ((size_t)64 << 20)
 #define NAME_MAX_CODE_POINTS 64 /* longer names are not compared for hints */
+#define HINT_MAX_LABELS 20000   /* among more labels no near one is looked for */
 
 typedef struct label_pair {
     const char *name, *word; /* in the arena; word NULL = the default one */
@@ -68,16 +69,36 @@ static const char *default_word(const char *name) {
     return leaf;
 }
 
-static void add_word(label_entry *entry, const label_pair *pair, const char *what, buf *notes) {
+/* Adds the pair's word to the last label. seen: word -> the last label that has it. */
+static cloze_status add_word(label_set *out, const label_pair *pair, const char *what, buf *notes,
+                             hash_map *seen, cloze_error *err) {
+    label_entry *entry = &out->entries[out->n - 1];
     const char *word = pair->word ? pair->word : default_word(entry->name);
-    for (int32_t i = 0; i < entry->n_words; i++) {
-        if (strcmp(entry->words[i], word) != 0) continue;
+    if (hash_map_get(seen, word, strlen(word), -1) == out->n - 1) {
         if (notes)
             buf_printf(notes, "%s: label \"%s\" has the word \"%s\" twice\n", what, entry->name,
                        word);
-        return;
+        return CLOZE_OK;
     }
     entry->words[entry->n_words++] = word;
+    return hash_map_put(seen, word, strlen(word), out->n - 1, err);
+}
+
+/* The labels of sorted pairs, each with its words. */
+static cloze_status fill_entries(label_builder *b, const char **words, const char *what, buf *notes,
+                                 cloze_error *err) {
+    label_set *out = b->out;
+    hash_map seen = {0};
+    cloze_status status = hash_map_init(&seen, 64, err);
+    for (int64_t i = 0; i < b->n && status == CLOZE_OK; i++) {
+        if (i == 0 || strcmp(b->pairs[i - 1].name, b->pairs[i].name) != 0) {
+            label_entry *entry = &out->entries[out->n++];
+            *entry = (label_entry){.name = b->pairs[i].name, .words = words + i};
+        }
+        status = add_word(out, &b->pairs[i], what, notes, &seen, err);
+    }
+    hash_map_deinit(&seen);
+    return status;
 }
 
 /* A word that two labels share cannot tell them apart under a manual verbalizer. */
@@ -111,13 +132,7 @@ static cloze_status group_pairs(label_builder *b, const char *what, buf *notes, 
     out->entries = arena_alloc(&out->memory, (size_t)n_labels * sizeof *out->entries);
     const char **words = arena_alloc(&out->memory, (size_t)b->n * sizeof *words);
     if (!out->entries || !words) CLOZE_FAIL(err, MEMORY, "out of memory (labels)");
-    for (int64_t i = 0; i < b->n; i++) {
-        if (i == 0 || strcmp(b->pairs[i - 1].name, b->pairs[i].name) != 0) {
-            label_entry *entry = &out->entries[out->n++];
-            *entry = (label_entry){.name = b->pairs[i].name, .words = words + i};
-        }
-        add_word(&out->entries[out->n - 1], &b->pairs[i], what, notes);
-    }
+    CLOZE_TRY(fill_entries(b, words, what, notes, err));
     CLOZE_TRY(hash_map_init(&out->index, (size_t)out->n, err));
     for (int32_t i = 0; i < out->n; i++)
         CLOZE_TRY(
@@ -471,7 +486,7 @@ const char *label_set_nearest(const label_set *labels, const char *name, size_t 
     uint32_t wanted[NAME_MAX_CODE_POINTS], known[NAME_MAX_CODE_POINTS];
     int n_wanted = decode_name(name, n, wanted), best = INT32_MAX;
     const char *nearest = NULL;
-    for (int32_t i = 0; i < labels->n && n_wanted > 0; i++) {
+    for (int32_t i = 0; i < labels->n && i < HINT_MAX_LABELS && n_wanted > 0; i++) {
         const char *candidate = labels->entries[i].name;
         int n_known = decode_name(candidate, strlen(candidate), known);
         if (n_known == 0) continue;

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "text/load.h"
 
+#define MAX_WORD_CHARS (1 << 14) /* the search is quadratic in it; models have 100 to 200 */
+
 static const cJSON *get(const cJSON *object, const char *key) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
     return item && !cJSON_IsNull(item) ? item : NULL;
@@ -22,7 +24,7 @@ static cloze_status load_model_wordpiece(tokenizer *tok, const cJSON *model, clo
     const char *unk = get_text(model, "unk_token"),
                *prefix = get_text(model, "continuing_subword_prefix");
     int64_t max_chars = 100;
-    CLOZE_TRY(json_get_int(model, "max_input_chars_per_word", 1, 1 << 20, &max_chars, err));
+    CLOZE_TRY(json_get_int(model, "max_input_chars_per_word", 1, MAX_WORD_CHARS, &max_chars, err));
     tok->kind = TOKENIZER_WORDPIECE;
     tok->continuing_prefix = mem_strdup(prefix ? prefix : "##");
     if (!tok->continuing_prefix) CLOZE_FAIL(err, MEMORY, "out of memory (tokenizer)");

@@ -6,6 +6,10 @@
 #include "base/mem.h"
 #include "text/unicode.h"
 
+/* Steps that each double a text could make petabytes of a line. The longest decomposition has 18. */
+#define GROWTH_MAX 64
+#define GROWTH_FREE 65536 /* code points that any text may gain */
+
 void norm_text_deinit(norm_text *t) {
     mem_free(t->cp);
     mem_free(t->source);
@@ -14,6 +18,10 @@ void norm_text_deinit(norm_text *t) {
 
 cloze_status norm_text_push(norm_text *t, uint32_t cp, int32_t source, cloze_error *err) {
     if (t->n == t->cap) {
+        if (t->limit && t->cap > t->limit)
+            CLOZE_FAIL(err, MODEL,
+                       "the normalizers of tokenizer.json make a text more than %d times as long",
+                       GROWTH_MAX);
         if (t->cap > INT32_MAX / 2) CLOZE_FAIL(err, DATA, "the text is too long: 2^30 code points");
         int32_t cap = t->cap ? t->cap * 2 : 64;
         uint32_t *cps = mem_realloc(t->cp, (size_t)t->cap * 4, (size_t)cap * 4);
@@ -300,8 +308,10 @@ static cloze_status apply_step(const normalizer_step *step, norm_text *t, norm_t
 cloze_status normalizer_apply(const normalizer *z, norm_text *t, cloze_error *err) {
     norm_text other = {0};
     cloze_status status = CLOZE_OK;
+    t->limit = other.limit = GROWTH_FREE + (int64_t)t->n * GROWTH_MAX;
     for (int32_t i = 0; i < z->n && status == CLOZE_OK; i++)
         status = apply_step(&z->steps[i], t, &other, err);
+    t->limit = 0;
     norm_text_deinit(&other);
     return status;
 }

@@ -19,6 +19,7 @@ typedef struct norm_text {
     uint32_t *cp;    /* (n) code points */
     int32_t *source; /* (n) the number of the source code point of each */
     int32_t n, cap;
+    int64_t limit; /* of n, about, while normalizers run; 0: none but memory */
 } norm_text;
 
 void norm_text_deinit(norm_text *t);

@@ -204,8 +204,10 @@ static cloze_status read_line(segmenter *s, const char *line, size_t n, const ch
     const uint8_t *p = (const uint8_t *)line;
     uint32_t cps[SEGMENT_MAX_CHARS];
     int chars = 0;
-    long count = tab ? strtol(tab + 1, NULL, 10) : 0;
-    bool ok = tab && count > 0 && count < INT32_MAX;
+    size_t digits = tab ? strspn(tab + 1, "0123456789") : 0;
+    bool ok = tab && digits > 0 && digits == (size_t)(line + n - tab) - 1;
+    long count = ok ? strtol(tab + 1, NULL, 10) : 0;
+    ok = ok && count > 0 && count < INT32_MAX;
     while (ok && p < (const uint8_t *)tab) {
         uint32_t cp;
         p += unicode_next(p, (const uint8_t *)tab, &cp);
@@ -234,8 +236,9 @@ cloze_status segmenter_read(const char *path, segmenter **out, cloze_error *err)
     cloze_status status = segmenter_create(lines, &s, err);
     int64_t number = 1;
     for (const char *line = text; line < text + n && status == CLOZE_OK; number++) {
-        size_t length = strcspn(line, "\n");
-        if (length) status = read_line(s, line, length, path, number, err);
+        size_t length = strcspn(line, "\n"), end = length;
+        if (end && line[end - 1] == '\r') end--;
+        if (end) status = read_line(s, line, end, path, number, err);
         line += length + 1;
     }
     mem_free(text);

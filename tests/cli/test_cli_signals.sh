@@ -31,7 +31,23 @@ verdict $? 'and one whole checkpoint'
 works 'that can be used' eval --model "$1" --input "$news/dev.txt" --json
 
 mkfifo in
-exec 3<>in # a writer that never writes
+exec 3<>in
+cp -r "$1" shortened
+: >out
+start predict --model shortened --input in --json
+echo 'before' >&3
+tries=0
+while [ ! -s out ] && [ $tries -lt 400 ]; do
+    sleep 0.05
+    tries=$((tries + 1))
+done
+: >shortened/model.safetensors
+echo 'after' >&3
+wait $pid
+equal 'a model that is written over while in use ends with 6' $? 6
+has 'and one line' '^cloze: a file that is in use was shortened' err
+
+# a writer that never writes
 start tokenize --model model --input in
 sleep 0.5
 kill -TERM $pid

@@ -82,6 +82,18 @@ static void test_nesting_is_bounded(void **state) {
     free(text);
 }
 
+static void test_values_are_bounded(void **state) {
+    size_t n = 2 * ((size_t)1 << 24) + 8;
+    char *text = malloc(n);
+    cJSON *root;
+    cloze_error err = {0};
+    text[0] = '[';
+    for (size_t i = 1; i < n; i++) text[i] = i % 2 ? '0' : ',';
+    assert_int_equal(json_parse(text, n, "f", CLOZE_ERR_DATA, &root, &err), CLOZE_ERR_DATA);
+    assert_non_null(strstr(err.message, "more than 16 million values"));
+    free(text);
+}
+
 static void test_brackets_within_strings_do_not_nest(void **state) {
     char text[3000];
     snprintf(text, sizeof text, "[\"%02000d\\\"[[\", \"\\\\\", []]", 0);
@@ -226,6 +238,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_texts),
         cmocka_unit_test(test_nesting_is_bounded),
+        cmocka_unit_test(test_values_are_bounded),
         cmocka_unit_test(test_brackets_within_strings_do_not_nest),
         cmocka_unit_test(test_accepted_texts),
         cmocka_unit_test(test_getters),

@@ -374,6 +374,45 @@ static void test_refused_zips(void **state)
     assert_refused(put_zip(m, 2, false), "no data.pkl");
 }
 
+/* Three storages that are one packed entry: together they claim more bytes than the file has. */
+static void test_overlapping_entries(void **state)
+{
+    static char noise[3000];
+    uint32_t x = 1;
+    for (size_t i = 0; i < sizeof noise; i++) noise[i] = (char)((x = x * 1664525 + 1013904223) >> 24);
+    member m[4] = {PICKLE("\x80\002}(U\001a"
+                          TENSOR_OF("FloatStorage", "U\0010", "K\004", "K\000", "K\004\x85", "K\001\x85")
+                          "U\001b"
+                          TENSOR_OF("FloatStorage", "U\0011", "K\004", "K\000", "K\004\x85", "K\001\x85")
+                          "U\001c"
+                          TENSOR_OF("FloatStorage", "U\0012", "K\004", "K\000", "K\004\x85", "K\001\x85")
+                          "u.")};
+    for (int i = 1; i < 4; i++)
+        m[i] = (member){.name = (const char *const[]){"a/data/0", "a/data/1", "a/data/2"}[i - 1],
+                        .data = noise, .n = sizeof noise, .method = 8};
+    put_zip(m, 4, false);
+    ckpt_close(open_ok(at("m.bin")));
+    buf b; /* the directory again, its entries all at the first one's place */
+    size_t offsets[2], stored[2];
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < 2; i++) {
+        offsets[i] = b.len;
+        stored[i] = put_member(&b, &m[i]);
+    }
+    size_t begin = b.len;
+    for (int i = 0; i < 4; i++) put_central(&b, &m[i], stored[i > 0], offsets[i > 0]);
+    size_t end = b.len;
+    put_le(&b, 0x06054b50, 4);
+    put_le(&b, 0, 4);
+    put_le(&b, 4, 2);
+    put_le(&b, 4, 2);
+    put_le(&b, end - begin, 4);
+    put_le(&b, begin, 4);
+    put_le(&b, 0, 2);
+    assert_refused(put_file("o.bin", b.data, b.len), "zip entries overlap");
+    buf_deinit(&b);
+}
+
 static void test_written_is_read(void **state)
 {
     static const int64_t ids[2] = {INT64_MIN, 5000000000};
@@ -419,6 +458,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nested, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_refused_tensors, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_refused_zips, test_setup, test_teardown),
+        cmocka_unit_test_setup_teardown(test_overlapping_entries, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_written_is_read, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_damage, test_setup, test_teardown),
     };

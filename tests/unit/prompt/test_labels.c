@@ -180,6 +180,28 @@ static void test_notes(void **state) {
     label_set_deinit(&labels);
 }
 
+/* A label of very many words, one of them twice at the ends: each is looked up, not searched for. */
+static void test_many_words(void **state) {
+    (void)state;
+    enum { WORDS = 200000 };
+    label_set labels;
+    cloze_error err = {0};
+    buf text, notes;
+    buf_init(&text, 1 << 24);
+    buf_init(&notes, 1 << 16);
+    for (int i = 0; i < WORDS; i++) buf_printf(&text, "a==w%d\n", i);
+    buf_puts(&text, "b==w7\na==w0\n");
+    CHECK_OK(label_set_parse_text(text.data, text.len, "label.txt", &labels, &notes, &err), err);
+    assert_int_equal(labels.n, 2);
+    assert_int_equal(labels.entries[0].n_words, WORDS);
+    assert_string_equal(labels.entries[0].words[WORDS - 1], "w199999");
+    assert_string_equal(notes.data, "label.txt: label \"a\" has the word \"w0\" twice\n"
+                                    "labels \"a\" and \"b\" share the word \"w7\"\n");
+    buf_deinit(&text);
+    buf_deinit(&notes);
+    label_set_deinit(&labels);
+}
+
 static void test_find_and_nearest(void **state) {
     (void)state;
     static const struct {
@@ -304,6 +326,7 @@ int main(void) {
         cmocka_unit_test(test_json),      cmocka_unit_test(test_write_json),
         cmocka_unit_test(test_notes),     cmocka_unit_test(test_find_and_nearest),
         cmocka_unit_test(test_files),     cmocka_unit_test(test_half_separators),
+        cmocka_unit_test(test_many_words),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

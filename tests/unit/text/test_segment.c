@@ -64,7 +64,7 @@ static void test_learn(void **state) {
 
 static void test_read(void **state) {
     segmenter *s = NULL;
-    put_file(at("w"), "北京大学\t50\n北京\t20\n大学\t30\n");
+    put_file(at("w"), "北京大学\t50\n北京\t20\r\n\n大学\t30\n");
     MUST(segmenter_read(at("w"), &s, err));
     assert_string_equal(starts_of(s, "北京大学北京"), "100010");
     char run[6 * 350 + 1];
@@ -76,7 +76,8 @@ static void test_read(void **state) {
     mem_free(starts);
     segmenter_destroy(s);
     static const char *const bad[] = {"北京\n", "abc\t5\n",  "北京大学生\t5\n",
-                                      "\t5\n",  "北京\t0\n", "北京\tx\n"};
+                                      "\t5\n",  "北京\t0\n", "北京\tx\n",
+                                      "北京\t\n5\n", "北京\t5x\n", "北京\t 5\n"};
     for (size_t i = 0; i < COUNT(bad); i++) {
         put_file(at("w"), bad[i]);
         MUST_FAIL(CLOZE_ERR_MODEL, "w:1: not a word", segmenter_read(at("w"), &s, err));

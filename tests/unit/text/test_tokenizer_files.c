@@ -279,6 +279,10 @@ static void test_refused(void **state) {
          "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"a\"}, "
          "\"added_tokens\": [{\"id\": 3}]}",
          "without \"content\""},
+        {"tokenizer.json",
+         "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"a\", "
+         "\"max_input_chars_per_word\": 1000000}}",
+         "\"max_input_chars_per_word\" must be from 1 to 16384"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         tokenizer *tok = (tokenizer *)state;
@@ -290,6 +294,28 @@ static void test_refused(void **state) {
     }
     tokenizer *tok;
     MUST_FAIL(CLOZE_ERR_MODEL, "is not a directory", tokenizer_open(at("none"), NULL, &tok, err));
+}
+
+/* Steps that each double the text must end before the memory does. */
+static void test_growth_is_bounded(void **state) {
+    buf json;
+    tokenizer *tok;
+    encoding e;
+    buf_init(&json, 1 << 16);
+    buf_puts(&json, "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"?\": 0}, \"unk_token\": "
+                    "\"?\"}, \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [");
+    for (int i = 0; i < 40; i++)
+        buf_printf(&json, "%s{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, "
+                   "\"content\": \"aa\"}", i ? "," : "");
+    buf_puts(&json, "]}}");
+    put_file(at("tokenizer.json"), json.data);
+    MUST(tokenizer_open(test_dir, NULL, &tok, err));
+    encoding_init(&e, false, false);
+    MUST_FAIL(CLOZE_ERR_MODEL, "more than 64 times as long",
+              tokenizer_encode_text(tok, "banana", 6, &e, err));
+    encoding_deinit(&e);
+    tokenizer_destroy(tok);
+    buf_deinit(&json);
 }
 
 static cloze_status open_and_use(void *ctx, cloze_error *err) {
@@ -329,6 +355,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lower_case_option, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(test_save, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(test_refused, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(test_growth_is_bounded, dir_setup, dir_teardown),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

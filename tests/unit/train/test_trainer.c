@@ -12,6 +12,18 @@
     "\"num_attention_heads\": 2, \"intermediate_size\": 24, \"num_hidden_layers\": 2, "            \
     "\"max_position_embeddings\": 24, \"initializer_range\": 0.3}"
 
+/* Allocations so far, at the end of each step: `interrupted` is asked between steps. */
+static struct {
+    uint64_t at[64];
+    int n;
+} step_allocations;
+
+static int note_allocations(void *user) {
+    (void)user;
+    if (step_allocations.n < 64) step_allocations.at[step_allocations.n++] = mem_allocation_count();
+    return 0;
+}
+
 enum { MAX_ARGS = 24 };
 #define ARGS(...) ((const char *const[MAX_ARGS + 1]){__VA_ARGS__})
 
@@ -54,7 +66,7 @@ static toy_run toy_open(const char *from, const char *out, const char *const arg
 }
 
 static cloze_status toy_train(toy_run *r, cloze_error *err) {
-    trainer_data data = {&r->train, &r->dev};
+    trainer_data data = {&r->train, &r->dev, NULL};
     return trainer_run(&r->c, &r->session, &r->o, &data, &r->callbacks, &r->result, err);
 }
 
@@ -722,7 +734,7 @@ static cloze_status train_once(void *ctx, cloze_error *err) {
     memory_case *m = ctx;
     classifier *c = NULL;
     trainer_result result = {0};
-    trainer_data data = {&m->run.train, &m->run.dev};
+    trainer_data data = {&m->run.train, &m->run.dev, NULL};
     cloze_status status = classifier_create(at("model"), &m->options, &m->run.labels, &c, err);
     if (status == CLOZE_OK)
         status = trainer_run(&c, &m->run.session, &m->run.o, &data, NULL, &result, err);
@@ -746,6 +758,28 @@ static void want_of_memory_is_survived(void **unused) {
 }
 
 #define MODEL_TEST(f) cmocka_unit_test_setup_teardown(f, model_setup, dir_teardown)
+
+/* After the first pass over the data, whose batches have all shapes there are, a step allocates
+ * nothing; a new pass allocates its plan. */
+static void steps_allocate_nothing(void **state) {
+    static const char *const precisions[] = {"--disable_tqdm", "--bf16"};
+    for (size_t i = 0; i < COUNT(precisions); i++) {
+        toy_run r = toy_open("dropout", at("out"),
+                             ARGS("--max_steps", "24", "--per_device_train_batch_size", "4",
+                                  "--save_strategy", "no", "--logging_steps", "1000",
+                                  precisions[i]));
+        r.callbacks.interrupted = note_allocations;
+        step_allocations.n = 0;
+        MUST(toy_train(&r, err));
+        assert_true(step_allocations.n >= 20);
+        int free_steps = 0; /* of the last three passes of six steps */
+        for (int k = step_allocations.n - 17; k < step_allocations.n; k++)
+            free_steps += step_allocations.at[k] == step_allocations.at[k - 1];
+        if (free_steps < 14) fail_msg("%d of 17 steps allocate", 17 - free_steps);
+        toy_close(&r);
+        MUST(dir_remove(at("out"), err));
+    }
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -771,6 +805,7 @@ int main(void) {
         MODEL_TEST(earlier_checkpoints_are_replaced),
         MODEL_TEST(too_few_examples_for_a_batch),
         MODEL_TEST(want_of_memory_is_survived),
+        MODEL_TEST(steps_allocate_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
