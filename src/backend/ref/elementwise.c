@@ -14,9 +14,9 @@ static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 double ref_activation(activation act, double x) {
     switch (act) {
     case ACT_NONE: return x;
-    case ACT_GELU_ERF: return 0.5 * x * (1.0 + erf(x * SQRT_HALF));
+    case ACT_GELU_ERF: return 0.5 * x * erfc(-x * SQRT_HALF); /* 1 + erf would cancel below zero */
     case ACT_GELU_TANH:
-        return 0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + GELU_TANH_CUBIC * x * x * x)));
+        return x * sigmoid(2.0 * SQRT_2_OVER_PI * (x + GELU_TANH_CUBIC * x * x * x));
     case ACT_RELU: return x > 0.0 || isnan(x) ? x : 0.0;
     case ACT_SILU: return x * sigmoid(x);
     case ACT_TANH: return tanh(x);
@@ -28,12 +28,11 @@ double ref_activation(activation act, double x) {
 double ref_activation_slope(activation act, double x) {
     switch (act) {
     case ACT_NONE: return 1.0;
-    case ACT_GELU_ERF:
-        return 0.5 * (1.0 + erf(x * SQRT_HALF)) + x * INV_SQRT_2PI * exp(-0.5 * x * x);
+    case ACT_GELU_ERF: return 0.5 * erfc(-x * SQRT_HALF) + x * INV_SQRT_2PI * exp(-0.5 * x * x);
     case ACT_GELU_TANH: {
-        double t = tanh(SQRT_2_OVER_PI * (x + GELU_TANH_CUBIC * x * x * x));
+        double s = sigmoid(2.0 * SQRT_2_OVER_PI * (x + GELU_TANH_CUBIC * x * x * x));
         double inner = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_TANH_CUBIC * x * x);
-        return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner;
+        return s + 2.0 * x * s * (1.0 - s) * inner;
     }
     case ACT_RELU: return x > 0.0 ? 1.0 : 0.0;
     case ACT_SILU: return sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)));

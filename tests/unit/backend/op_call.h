@@ -30,6 +30,11 @@
 #define OP_GUARD 256 /* bytes on either side */
 #define OP_MAX_OPERANDS 20
 
+/* Rounded operations besides those of a sum: a product and two or three scalings and additions; or
+ * with these a few of the functions exp, erf, tanh, log, division and root. */
+#define ROUNDINGS_PLAIN 4.0
+#define ROUNDINGS_FUNCTIONS 16.0
+
 typedef enum op_role {
     OP_IN,
     OP_IN_TAIL, /* an input whose rows beyond `rows` the kernel may overwrite */
@@ -57,11 +62,10 @@ typedef struct op_operand {
     unsigned char *image;  /* before the run */
     unsigned char *result; /* after it */
     void *device;
-    double terms; /* how many terms are summed into an element: widens the tolerance */
-    double floor; /* errors are relative to |value| + floor; 0: to the operand's largest value */
-    const char *floor_of; /* the largest value of this operand multiplies the floor, or NULL */
-    double slack;         /* factor of the tolerance, argued where it is set */
-    bool bf16_inside;     /* computed from values that were rounded to bf16 on the way */
+    double *sizes; /* (rows, cols) sums of the absolute values of an element's terms: op_sizes.h */
+    double terms;  /* how many terms are summed into an element */
+    double roundings;      /* how many operations are rounded besides */
+    double bf16_roundings; /* how many of its terms' factors are rounded to bf16 on the way */
     bool unspecified_inf; /* elements that are -inf in ref may be anything (queries without keys) */
 } op_operand;
 
@@ -93,6 +97,8 @@ typedef struct op_case {
     cloze_status (*invoke)(op_call *c, const backend *b, backend_device *dev, cloze_error *err);
     int n_variants;
     const char *forward; /* for a backward kernel: the kernel that it differentiates */
+    void (*sizes)(
+        op_call *c); /* fills the sizes of the outputs; NULL: by ref, on absolute values */
 } op_case;
 
 static inline int64_t op_below(op_call *c, int64_t n) {
@@ -141,7 +147,13 @@ static inline op_operand *op_append(op_call *c, const char *name, op_role role, 
     assert_non_null(o->result);
     memset(o->image, 0xff, o->bytes);
     o->terms = 1.0;
-    o->slack = 1.0;
+    o->roundings = ROUNDINGS_PLAIN;
+    return o;
+}
+
+/* A result that exp, erf, tanh, log or a root enters: these are good to two ulp, four times u. */
+static inline op_operand *op_with_functions(op_operand *o) {
+    o->roundings = ROUNDINGS_FUNCTIONS;
     return o;
 }
 
@@ -267,6 +279,7 @@ static inline void op_free(op_call *c) {
     for (int i = 0; i < c->n_operands; i++) {
         mem_free(c->operands[i].image);
         mem_free(c->operands[i].result);
+        mem_free(c->operands[i].sizes);
     }
     c->n_operands = 0;
 }
@@ -329,21 +342,22 @@ static inline bool op_same_bytes(op_operand *a, const unsigned char *other) {
 
 /* ---- comparing ------------------------------------------------------------------------------ */
 
-#define F32_EPSILON 5.9604644775390625e-8 /* 2^-24: half an ulp of 1 */
-#define BF16_ULP 0.0078125                /* 2^-7: neighbours differ by at most this, relatively */
+#define F32_ROUNDING                                                                               \
+    5.9604644775390625e-8        /* u = 2^-24: an f32 operation errs by so much of its result */
+#define BF16_ROUNDING 0.00390625 /* 2^-8 */
+#define F32_TINY 1e-36           /* below it kernels may flush to zero */
 
 /*
- * What an element of value `want` may differ by. f32: the kernel rounds each of `terms` additions,
- * whose error grows as their square root, and a handful of times besides (exp and erf among them,
- * good to a few ulp). bf16 results: two nearby numbers may round to neighbours.
+ * What an element may differ by from ref: u (roundings + sqrt(terms)) size, the probabilistic bound
+ * of rounding errors (Higham and Mary 2019), whatever the order of summation. size is the sum of
+ * the absolute values of the element's terms, so nothing depends on how much they cancel. Roundings
+ * to bf16 on the way count likewise. In a bf16 result two near numbers may round to neighbours,
+ * which are up to four roundings apart.
  */
-static inline double op_allowed(const op_operand *o, double want, double largest) {
-    double size = o->floor > 0.0 ? fabs(want) + o->floor : largest;
-    double allowed = F32_EPSILON * (16.0 + 4.0 * sqrt(o->terms)) * o->slack * size;
-    if (o->bf16_inside)
-        allowed += 1.01 * BF16_ULP * size;
-    else if (o->t.dtype == DTYPE_BF16)
-        allowed += 1.01 * BF16_ULP * fabs(want);
+static inline double op_allowed(const op_operand *o, double want, double size) {
+    double allowed = F32_ROUNDING * (o->roundings + sqrt(o->terms)) * size + F32_TINY;
+    allowed += BF16_ROUNDING * o->bf16_roundings * size;
+    if (o->t.dtype == DTYPE_BF16) allowed += 2.02 * BF16_ROUNDING * (fabs(want) + allowed);
     return allowed;
 }
 
@@ -375,9 +389,9 @@ static inline op_difference op_compare(op_operand *expected, op_operand *got) {
             double want = ref_get(&e, i, k), have = ref_get(&g, i, k);
             if (want == have || (isnan(want) && isnan(have))) continue;
             if (isinf(want) && expected->unspecified_inf) continue;
-            n_flips +=
-                e.dtype == DTYPE_BF16 && !expected->bf16_inside && fabs(want) > 0.01 * largest;
-            double allowed = op_allowed(expected, want, largest),
+            n_flips += e.dtype == DTYPE_BF16 && expected->bf16_roundings == 0.0 &&
+                       fabs(want) > 0.01 * largest;
+            double allowed = op_allowed(expected, want, expected->sizes[i * e.cols + k]),
                    error = fabs(want - have) / allowed;
             if (!isfinite(error)) error = INFINITY;
             if (error > worst.error) worst = (op_difference){error, i, k, want, have, allowed, 0};

@@ -59,12 +59,6 @@ static inline cloze_dtype linear_weight_dtype(const op_call *c) {
     return c->variant == 4 ? DTYPE_BF16 : c->variant == 5 ? DTYPE_F16 : DTYPE_F32;
 }
 
-/* A sum of products of normal numbers wanders as far as sqrt(terms), and rounds by that. */
-static inline void product_tolerance(op_operand *o, int64_t terms) {
-    o->terms = (double)terms;
-    o->floor = sqrt((double)terms);
-}
-
 static inline void build_linear_forward(op_call *c) {
     int64_t n_out = linear_outputs(c); /* M */
     c->act = c->exact ? ACT_NONE : activations[c->variant];
@@ -72,11 +66,12 @@ static inline void build_linear_forward(op_call *c) {
     op_dense(c, "w", OP_IN, linear_weight_dtype(c), n_out, c->cols, FILL_NORMAL);
     if (c->variant != 3) op_dense(c, "bias", OP_IN, c->stat, 1, n_out, FILL_NORMAL);
     if (c->variant % 2 == 1)
-        product_tolerance(op_rows(c, "pre", OP_OUT, c->aux, c->rows, n_out, FILL_NORMAL), c->cols);
+        op_rows(c, "pre", OP_OUT, c->aux, c->rows, n_out, FILL_NORMAL)->terms = (double)c->cols;
     op_operand *y = op_rows(c, "y", OP_OUT, c->out, c->rows, n_out, FILL_NORMAL);
-    product_tolerance(y, c->cols);
-    y->bf16_inside =
-        c->variant % 2 == 1 && c->aux == DTYPE_BF16; /* it may be act of pre as stored */
+    y->terms = (double)c->cols;
+    if (c->act != ACT_NONE) op_with_functions(y);
+    if (c->variant % 2 == 1 && c->aux == DTYPE_BF16)
+        y->bf16_roundings = 1.13; /* it may be act of pre as stored; 1.13 is the largest slope */
 }
 
 static inline cloze_status invoke_linear_forward(op_call *c, const backend *b, backend_device *dev,
@@ -91,9 +86,8 @@ static inline void build_linear_backward_input(op_call *c) {
     int64_t n_out = linear_outputs(c); /* M */
     op_rows(c, "dy", OP_IN, c->in, c->rows, n_out, FILL_NORMAL);
     op_dense(c, "w", OP_IN, linear_weight_dtype(c), n_out, c->cols, FILL_NORMAL);
-    op_operand *dx =
-        op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
-    product_tolerance(dx, n_out);
+    op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL)->terms =
+        (double)n_out;
 }
 
 static inline cloze_status invoke_linear_backward_input(op_call *c, const backend *b,
@@ -110,13 +104,13 @@ static inline void build_linear_backward_weight(op_call *c) {
     op_rows(c, "dy", OP_IN_TAIL, c->in, c->rows, n_out, FILL_NORMAL);
     op_rows(c, "x", OP_IN_TAIL, c->aux, c->rows, c->cols, FILL_NORMAL);
     if (c->variant != 4 || c->exact) {
-        product_tolerance(
-            op_dense(c, "dw", op_out_role(c->accumulate), c->stat, n_out, c->cols, FILL_NORMAL),
-            c->rows + 1);
+        op_role role = op_out_role(c->accumulate);
+        op_dense(c, "dw", role, c->stat, n_out, c->cols, FILL_NORMAL)->terms =
+            (double)c->rows + 1.0;
     }
     if (c->variant != 5) {
-        product_tolerance(op_dense(c, "dbias", OP_INOUT, c->stat, 1, n_out, FILL_NORMAL),
-                          c->rows + 1);
+        op_dense(c, "dbias", OP_INOUT, c->stat, 1, n_out, FILL_NORMAL)->terms =
+            (double)c->rows + 1.0;
     }
 }
 
@@ -132,9 +126,7 @@ static inline void build_activation_forward(op_call *c) {
     bool in_place = c->variant >= N_ACTIVATIONS && !c->exact;
     if (in_place) c->act = ACT_GELU_ERF;
     if (!in_place) op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_WIDE);
-    op_operand *y = op_rows(c, "y", op_out_role(in_place), c->out, c->rows, c->cols, FILL_WIDE);
-    y->floor =
-        0.125; /* 1 + erf(x) and 1 + tanh(x) lose relative precision far below zero, in torch too */
+    op_with_functions(op_rows(c, "y", op_out_role(in_place), c->out, c->rows, c->cols, FILL_WIDE));
 }
 
 static inline cloze_status invoke_activation_forward(op_call *c, const backend *b,
@@ -151,8 +143,8 @@ static inline void build_activation_backward(op_call *c) {
     }
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_WIDE);
     if (!in_place) op_rows(c, "dy", OP_IN, c->aux, c->rows, c->cols, FILL_NORMAL);
-    op_rows(c, "dx", op_out_role(c->accumulate || in_place), c->out, c->rows, c->cols, FILL_NORMAL)
-        ->floor = 1.0;
+    op_with_functions(op_rows(c, "dx", op_out_role(c->accumulate || in_place), c->out, c->rows,
+                              c->cols, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_activation_backward(op_call *c, const backend *b,
@@ -166,7 +158,7 @@ static inline cloze_status invoke_activation_backward(op_call *c, const backend 
 static inline void build_glu_forward(op_call *c) {
     c->act = activations[c->variant];
     op_rows(c, "x", OP_IN, c->in, c->rows, 2 * c->cols, FILL_NORMAL);
-    op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL)->floor = 0.5;
+    op_with_functions(op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_glu_forward(op_call *c, const backend *b, backend_device *dev,
@@ -178,7 +170,7 @@ static inline void build_glu_backward(op_call *c) {
     c->act = activations[c->variant];
     op_rows(c, "x", OP_IN, c->in, c->rows, 2 * c->cols, FILL_NORMAL);
     op_rows(c, "dy", OP_IN, c->aux, c->rows, c->cols, FILL_NORMAL);
-    op_rows(c, "dx", OP_OUT, c->out, c->rows, 2 * c->cols, FILL_NORMAL)->floor = 1.0;
+    op_with_functions(op_rows(c, "dx", OP_OUT, c->out, c->rows, 2 * c->cols, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_glu_backward(op_call *c, const backend *b, backend_device *dev,
@@ -196,31 +188,29 @@ static inline bool norm_has_residual(const op_call *c) {
     return c->variant == 0 || c->variant == 2;
 }
 
+/* A mean over the columns and a root enter it. */
+static inline void norm_output(op_call *c, op_operand *o) {
+    op_with_functions(o)->terms = (double)c->cols;
+}
+
 static inline void build_layer_norm_forward(op_call *c) {
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_SPREAD);
     if (norm_has_residual(c)) op_rows(c, "residual", OP_IN, c->aux, c->rows, c->cols, FILL_SPREAD);
     if (norm_has_dropout(c)) op_dropout(c, c->variant == 0 ? 0.1f : 0.5f, c->rows);
     op_dense(c, "gamma", OP_IN, c->stat, 1, c->cols, FILL_POSITIVE);
     op_dense(c, "beta", OP_IN, c->stat, 1, c->cols, FILL_NORMAL);
-    op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL)->terms = (double)c->cols;
-    if (c->variant % 3 == 0) op_rows(c, "y_low", OP_OUT, DTYPE_BF16, c->rows, c->cols, FILL_NORMAL);
+    norm_output(c, op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL));
+    if (c->variant % 3 == 0)
+        norm_output(c, op_rows(c, "y_low", OP_OUT, DTYPE_BF16, c->rows, c->cols, FILL_NORMAL));
     if (c->variant == 1 && !c->exact) return;
-    op_rows(c, "xhat", OP_OUT, c->aux, c->rows, c->cols, FILL_NORMAL)->terms = (double)c->cols;
-    op_dense(c, "rstd", OP_OUT, c->stat, c->rows, 1, FILL_NORMAL)->terms = (double)c->cols;
+    norm_output(c, op_rows(c, "xhat", OP_OUT, c->aux, c->rows, c->cols, FILL_NORMAL));
+    norm_output(c, op_dense(c, "rstd", OP_OUT, c->stat, c->rows, 1, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_layer_norm_forward(op_call *c, const backend *b,
                                                      backend_device *dev, cloze_error *err) {
     return b->layer_norm_forward(dev, T(x), T(residual), op_dropout_of(c), T(gamma), T(beta),
                                  NORM_EPS, T(y), T(y_low), T(xhat), T(rstd), err);
-}
-
-/* dx = rstd (g - ...): with few columns g lies along xhat, and the difference is far smaller than
- * g. */
-static inline void norm_tolerance(op_call *c, op_operand *dx) {
-    dx->terms = (double)c->cols;
-    dx->floor = 1.0;
-    dx->floor_of = "rstd";
 }
 
 static inline void build_layer_norm_backward(op_call *c) {
@@ -230,12 +220,12 @@ static inline void build_layer_norm_backward(op_call *c) {
     op_dense(c, "gamma", OP_IN, c->stat, 1, c->cols, FILL_POSITIVE);
     if (norm_has_dropout(c)) op_dropout(c, c->variant == 0 ? 0.1f : 0.5f, c->rows);
     if (c->variant != 2 || c->exact) {
-        norm_tolerance(
+        norm_output(
             c, op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL));
     }
     if (norm_has_residual(c)) {
         op_role role = op_out_role(c->accumulate_too);
-        norm_tolerance(c, op_rows(c, "dresidual", role, c->aux, c->rows, c->cols, FILL_NORMAL));
+        norm_output(c, op_rows(c, "dresidual", role, c->aux, c->rows, c->cols, FILL_NORMAL));
     }
     if (c->variant == 1 && !c->exact) return;
     op_dense(c, "dgamma", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL)->terms = (double)c->rows;
@@ -254,9 +244,9 @@ static inline cloze_status invoke_layer_norm_backward(op_call *c, const backend 
 static inline void build_rms_norm_forward(op_call *c) {
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
     op_dense(c, "gamma", OP_IN, c->stat, 1, c->cols, FILL_POSITIVE);
-    op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL)->terms = (double)c->cols;
+    norm_output(c, op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL));
     if (c->variant == 1 && !c->exact) return;
-    op_dense(c, "rstd", OP_OUT, c->stat, c->rows, 1, FILL_NORMAL)->terms = (double)c->cols;
+    norm_output(c, op_dense(c, "rstd", OP_OUT, c->stat, c->rows, 1, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_rms_norm_forward(op_call *c, const backend *b,
@@ -269,7 +259,7 @@ static inline void build_rms_norm_backward(op_call *c) {
     op_rows(c, "x", OP_IN, c->aux, c->rows, c->cols, FILL_NORMAL);
     op_dense(c, "rstd", OP_IN, c->stat, c->rows, 1, FILL_POSITIVE);
     op_dense(c, "gamma", OP_IN, c->stat, 1, c->cols, FILL_POSITIVE);
-    norm_tolerance(
+    norm_output(
         c, op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL));
     if (c->variant == 1) return;
     op_dense(c, "dgamma", OP_INOUT, c->stat, 1, c->cols, FILL_NORMAL)->terms = (double)c->rows;
@@ -346,22 +336,22 @@ static inline void build_attention_inputs(op_call *c) {
     if (c->variant == 3 || c->variant == 5) op_dropout(c, 0.1f, c->rows);
 }
 
-/* Error of a score: D products, amplified by exp as an absolute error, so relative to the context.
- */
-static inline void attention_tolerance(op_call *c, op_operand *o, double terms) {
-    o->terms = terms;
-    o->slack = 2.0;
-    o->bf16_inside = c->in == DTYPE_BF16;
+/* Sums over the columns of a head and over keys; with bf16 inputs the probabilities, and in
+ * backward their gradients too, are rounded to bf16 before they are multiplied. */
+static inline void attention_output(op_call *c, op_operand *o, double terms, double roundings) {
+    op_with_functions(o)->terms = terms;
+    if (c->in == DTYPE_BF16) o->bf16_roundings = roundings;
 }
 
 static inline void build_attention_forward(op_call *c) {
     build_attention_inputs(c);
     const attention_spec *spec = &c->attention;
     double terms = spec->max_kv + spec->n_prefix + spec->head_dim;
-    attention_tolerance(c, op_rows(c, "ctx", OP_OUT, c->in, c->rows, c->cols, FILL_NORMAL), terms);
+    attention_output(c, op_rows(c, "ctx", OP_OUT, c->in, c->rows, c->cols, FILL_NORMAL), terms,
+                     1.0);
     if (c->variant == 8) return;
     op_operand *lse = op_dense(c, "lse", OP_OUT, c->stat, c->rows, spec->n_heads, FILL_NORMAL);
-    attention_tolerance(c, lse, terms);
+    attention_output(c, lse, terms, 0.0);
     lse->unspecified_inf = true;
 }
 
@@ -394,11 +384,7 @@ static inline void build_attention_backward(op_call *c) {
             continue;
         op_operand *grad = op_rows(c, grads[i], OP_OUT, c->in, input->t.rows, c->cols, FILL_NORMAL);
         double terms = (i == 0 ? spec->max_kv : spec->max_q) + spec->n_prefix + 2 * spec->head_dim;
-        attention_tolerance(c, grad, i < 3 ? terms : terms + (double)c->rows);
-        /* dp - sum(p dp) cancels: where few keys are seen, the gradient is far smaller than its
-         * terms. */
-        grad->slack = 8.0;
-        grad->floor = 1.0;
+        attention_output(c, grad, i < 3 ? terms : terms + (double)c->rows, 2.0);
     }
 }
 
@@ -420,8 +406,8 @@ static inline void build_rope(op_call *c) {
     c->interleaved = c->variant & 1;
     c->inverse = ((c->variant & 2) != 0) != c->as_backward;
     op_rows(c, c->as_backward ? "dy" : "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
-    op_rows(c, c->as_backward ? "dx" : "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL)->floor =
-        1.0;
+    op_with_functions(
+        op_rows(c, c->as_backward ? "dx" : "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_rope(op_call *c, const backend *b, backend_device *dev,
@@ -452,14 +438,11 @@ static inline void build_lstm_weight(op_call *c, int64_t dim) {
     }
 }
 
-/* Errors of a step feed the next one, up to 70 of them. */
-static inline void lstm_tolerance(op_call *c, op_operand *o) {
-    o->terms = 4.0 * (double)lstm_width(c);
-    o->slack = 8.0;
-    /* h, cell and gates are kept in their tensors' dtypes or in f32 between steps, as a backend
-     * likes. */
-    o->bf16_inside = c->in == DTYPE_BF16 || c->out == DTYPE_BF16;
-    if (o->bf16_inside) o->slack = 8.0 * BF16_ULP / F32_EPSILON / 64.0;
+/* h, cell and gates are kept in their tensors' dtypes or in f32 between steps, as a backend likes.
+ */
+static inline void lstm_output(op_call *c, op_operand *o) {
+    op_with_functions(o)->terms = 4.0 * (double)lstm_width(c);
+    if (c->in == DTYPE_BF16 || c->out == DTYPE_BF16) o->bf16_roundings = 1.0;
 }
 
 static inline void build_lstm_forward(op_call *c) {
@@ -467,9 +450,9 @@ static inline void build_lstm_forward(op_call *c) {
     c->n_heads = lstm_sequences(c);
     build_lstm_weight(c, dim);
     op_rows(c, "xproj", OP_IN, c->in, c->rows, 4 * dim, FILL_NORMAL);
-    lstm_tolerance(c, op_rows(c, "h", OP_OUT, c->out, c->rows, dim, FILL_NORMAL));
-    lstm_tolerance(c, op_rows(c, "cell", OP_OUT, c->out, c->rows, dim, FILL_NORMAL));
-    lstm_tolerance(c, op_rows(c, "gates", OP_OUT, c->out, c->rows, 4 * dim, FILL_NORMAL));
+    lstm_output(c, op_rows(c, "h", OP_OUT, c->out, c->rows, dim, FILL_NORMAL));
+    lstm_output(c, op_rows(c, "cell", OP_OUT, c->out, c->rows, dim, FILL_NORMAL));
+    lstm_output(c, op_rows(c, "gates", OP_OUT, c->out, c->rows, 4 * dim, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_lstm_forward(op_call *c, const backend *b, backend_device *dev,
@@ -489,10 +472,10 @@ static inline void build_lstm_backward(op_call *c) {
     op_rows(c, "h", OP_IN, c->out, c->rows, dim, FILL_NORMAL);
     op_rows(c, "cell", OP_IN, c->out, c->rows, dim, FILL_NORMAL);
     op_rows(c, "gates", OP_IN, c->out, c->rows, 4 * dim, FILL_UNIT);
-    lstm_tolerance(c, op_rows(c, "dxproj", OP_OUT, c->in, c->rows, 4 * dim, FILL_NORMAL));
+    lstm_output(c, op_rows(c, "dxproj", OP_OUT, c->in, c->rows, 4 * dim, FILL_NORMAL));
     if (c->variant & 2) return;
     op_operand *dw = op_dense(c, "dw_hh", OP_INOUT, c->stat, 4 * dim, dim, FILL_NORMAL);
-    lstm_tolerance(c, dw);
+    lstm_output(c, dw);
     dw->terms += (double)c->rows;
 }
 

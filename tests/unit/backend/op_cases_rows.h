@@ -14,10 +14,8 @@ static inline void build_dropout(op_call *c) {
     if (in_place) c->accumulate = false;
     if (c->variant != 2) op_dropout(c, rates[c->variant], c->rows);
     if (!in_place) op_rows(c, x, OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
-    op_rows(c, y, op_out_role(c->accumulate || in_place), c->out, c->rows, c->cols, FILL_NORMAL)
-        ->floor = 1.0;
-    if (c->variant == 1)
-        op_rows(c, "y_low", OP_OUT, DTYPE_BF16, c->rows, c->cols, FILL_NORMAL)->floor = 1.0;
+    op_rows(c, y, op_out_role(c->accumulate || in_place), c->out, c->rows, c->cols, FILL_NORMAL);
+    if (c->variant == 1) op_rows(c, "y_low", OP_OUT, DTYPE_BF16, c->rows, c->cols, FILL_NORMAL);
 }
 
 static inline cloze_status invoke_dropout(op_call *c, const backend *b, backend_device *dev,
@@ -33,8 +31,7 @@ static inline void build_axpy(op_call *c) {
     c->alpha = c->variant == 0 ? 1.0f : -0.37f;
     if (in_place) c->accumulate = false;
     if (!in_place) op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_WIDE);
-    op_rows(c, "y", op_out_role(c->accumulate || in_place), c->out, c->rows, c->cols, FILL_WIDE)
-        ->floor = c->accumulate ? 100.0 : 1e-6;
+    op_rows(c, "y", op_out_role(c->accumulate || in_place), c->out, c->rows, c->cols, FILL_WIDE);
 }
 
 static inline cloze_status invoke_axpy(op_call *c, const backend *b, backend_device *dev,
@@ -52,8 +49,7 @@ static inline void build_mul(op_call *c) {
         op_dense(c, "y", OP_IN, c->stat, 1, c->cols, FILL_NORMAL);
     else
         op_rows(c, "y", OP_IN, c->aux, c->rows, c->cols, FILL_NORMAL);
-    op_rows(c, "z", op_out_role(c->accumulate || in_place), c->out, c->rows, c->cols, FILL_NORMAL)
-        ->floor = c->accumulate ? 1.0 : 1e-6;
+    op_rows(c, "z", op_out_role(c->accumulate || in_place), c->out, c->rows, c->cols, FILL_NORMAL);
 }
 
 static inline cloze_status invoke_mul(op_call *c, const backend *b, backend_device *dev,
@@ -75,9 +71,8 @@ static inline cloze_status invoke_sum_rows(op_call *c, const backend *b, backend
 
 static inline void build_sum_all(op_call *c) {
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
-    op_operand *dst = op_dense(c, "dst", op_out_role(c->accumulate), c->stat, 1, 1, FILL_NORMAL);
-    dst->terms = (double)(c->rows * c->cols);
-    dst->floor = sqrt(dst->terms) + 1.0; /* a sum of n numbers of either sign is about sqrt(n) */
+    op_dense(c, "dst", op_out_role(c->accumulate), c->stat, 1, 1, FILL_NORMAL)->terms =
+        (double)(c->rows * c->cols);
 }
 
 static inline cloze_status invoke_sum_all(op_call *c, const backend *b, backend_device *dev,
@@ -92,7 +87,7 @@ static inline cloze_status invoke_sum_all(op_call *c, const backend *b, backend_
 static inline void build_gather_rows(op_call *c) {
     op_indices(c, "rows", c->rows, c->variant == 1 ? 1 : SOURCE_ROWS);
     op_rows(c, "x", OP_IN, c->in, SOURCE_ROWS, c->cols, FILL_NORMAL);
-    op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL)->floor = 1e-6;
+    op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL);
 }
 
 static inline cloze_status invoke_gather_rows(op_call *c, const backend *b, backend_device *dev,
@@ -106,8 +101,7 @@ static inline void build_scatter_add_rows(op_call *c) {
     op_operand *dx = op_rows(c, "dx", OP_INOUT, c->out, SOURCE_ROWS, c->cols, FILL_NORMAL);
     dx->terms = (double)c->rows;
     /* A bf16 destination may round after each of the additions to a row. */
-    dx->bf16_inside = c->out == DTYPE_BF16;
-    if (dx->bf16_inside) dx->slack = BF16_ULP / F32_EPSILON / 16.0;
+    if (c->out == DTYPE_BF16) dx->bf16_roundings = sqrt(dx->terms);
 }
 
 static inline cloze_status invoke_scatter_add_rows(op_call *c, const backend *b,
@@ -136,8 +130,7 @@ static inline cloze_status invoke_mean_pool_forward(op_call *c, const backend *b
 static inline void build_mean_pool_backward(op_call *c) {
     int32_t n_seqs = pool_sequences(c);
     op_rows(c, "dy", OP_IN, c->in, n_seqs, c->cols, FILL_NORMAL);
-    op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL)->floor =
-        1.0;
+    op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
 }
 
 static inline cloze_status invoke_mean_pool_backward(op_call *c, const backend *b,
@@ -149,9 +142,8 @@ static inline cloze_status invoke_mean_pool_backward(op_call *c, const backend *
 
 static inline void build_log_softmax_forward(op_call *c) {
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_WIDE);
-    op_operand *y = op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL);
-    y->terms = (double)c->cols;
-    y->floor = 100.0; /* a difference of numbers up to that size */
+    op_with_functions(op_rows(c, "y", OP_OUT, c->out, c->rows, c->cols, FILL_NORMAL))->terms =
+        (double)c->cols;
 }
 
 static inline cloze_status invoke_log_softmax_forward(op_call *c, const backend *b,
@@ -162,10 +154,9 @@ static inline cloze_status invoke_log_softmax_forward(op_call *c, const backend 
 static inline void build_log_softmax_backward(op_call *c) {
     op_rows(c, "y", OP_IN, c->in, c->rows, c->cols, FILL_LOG_PROBABILITY);
     op_rows(c, "dy", OP_IN, c->aux, c->rows, c->cols, FILL_NORMAL);
-    op_operand *dx =
-        op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
-    dx->terms = (double)c->cols;
-    dx->floor = 1.0;
+    op_role role = op_out_role(c->accumulate);
+    op_with_functions(op_rows(c, "dx", role, c->out, c->rows, c->cols, FILL_NORMAL))->terms =
+        (double)c->cols;
 }
 
 static inline cloze_status invoke_log_softmax_backward(op_call *c, const backend *b,
@@ -190,9 +181,8 @@ static inline int64_t logsumexp_groups(op_call *c) {
 static inline void build_logsumexp_forward(op_call *c) {
     int64_t n_groups = logsumexp_groups(c);
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_WIDE);
-    op_operand *y = op_rows(c, "y", OP_OUT, c->out, c->rows, n_groups, FILL_NORMAL);
-    y->terms = (double)c->cols;
-    y->floor = 1.0;
+    op_with_functions(op_rows(c, "y", OP_OUT, c->out, c->rows, n_groups, FILL_NORMAL))->terms =
+        (double)c->cols;
 }
 
 static inline cloze_status invoke_logsumexp_forward(op_call *c, const backend *b,
@@ -205,11 +195,8 @@ static inline void build_logsumexp_backward(op_call *c) {
     op_rows(c, "x", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
     op_rows(c, "y", OP_IN, c->aux, c->rows, n_groups, FILL_POSITIVE);
     op_rows(c, "dy", OP_IN, c->aux, c->rows, n_groups, FILL_NORMAL);
-    op_operand *dx =
-        op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
-    dx->floor = 1.0;
-    dx->slack =
-        8.0; /* exp(x - y) turns the rounding of x - y, up to about 100, into a relative error */
+    op_with_functions(
+        op_rows(c, "dx", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_logsumexp_backward(op_call *c, const backend *b,
@@ -249,11 +236,11 @@ static inline const cross_entropy_spec *cross_entropy_of(op_call *c) {
 static inline void build_cross_entropy_forward(op_call *c) {
     build_cross_entropy_inputs(c);
     if (c->variant % 2 == 0 || c->exact) {
-        op_dense(c, "lse", OP_OUT, c->stat, c->rows, 1, FILL_NORMAL)->terms = (double)c->cols;
+        op_with_functions(op_dense(c, "lse", OP_OUT, c->stat, c->rows, 1, FILL_NORMAL))->terms =
+            (double)c->cols;
     }
-    op_operand *loss = op_dense(c, "loss", OP_OUT, c->stat, 1, 1, FILL_NORMAL);
-    loss->terms = (double)c->cols;
-    loss->floor = 1.0;
+    op_with_functions(op_dense(c, "loss", OP_OUT, c->stat, 1, 1, FILL_NORMAL))->terms =
+        (double)(c->rows + c->cols);
 }
 
 static inline cloze_status invoke_cross_entropy_forward(op_call *c, const backend *b,
@@ -265,9 +252,9 @@ static inline void build_cross_entropy_backward(op_call *c) {
     build_cross_entropy_inputs(c);
     op_dense(c, "lse", OP_IN, c->stat, c->rows, 1, FILL_NORMAL);
     op_dense(c, "dloss", OP_IN, c->stat, 1, 1, FILL_POSITIVE);
-    op_operand *d =
-        op_rows(c, "dlogits", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL);
-    d->floor = c->accumulate ? 1.0 : c->cross_entropy.scale;
+    op_role role = op_out_role(c->accumulate);
+    op_with_functions(op_rows(c, "dlogits", role, c->out, c->rows, c->cols, FILL_NORMAL))->terms =
+        (double)c->cols;
 }
 
 static inline cloze_status invoke_cross_entropy_backward(op_call *c, const backend *b,
@@ -283,8 +270,8 @@ static inline cloze_status invoke_cross_entropy_backward(op_call *c, const backe
 static inline void build_bce_forward(op_call *c) {
     op_rows(c, "logits", OP_IN, c->in, c->rows, c->cols, FILL_WIDE);
     op_dense(c, "targets", OP_IN, DTYPE_F32, c->rows, c->cols, FILL_UNIT);
-    op_dense(c, "loss", OP_OUT, c->stat, 1, 1, FILL_NORMAL)->terms =
-        sqrt((double)(c->rows * c->cols));
+    op_with_functions(op_dense(c, "loss", OP_OUT, c->stat, 1, 1, FILL_NORMAL))->terms =
+        (double)(c->rows * c->cols);
 }
 
 static inline cloze_status invoke_bce_forward(op_call *c, const backend *b, backend_device *dev,
@@ -296,8 +283,8 @@ static inline void build_bce_backward(op_call *c) {
     op_rows(c, "logits", OP_IN, c->in, c->rows, c->cols, FILL_WIDE);
     op_dense(c, "targets", OP_IN, DTYPE_F32, c->rows, c->cols, FILL_UNIT);
     op_dense(c, "dloss", OP_IN, c->stat, 1, 1, FILL_POSITIVE);
-    op_rows(c, "dlogits", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL)
-        ->floor = 1.0;
+    op_with_functions(
+        op_rows(c, "dlogits", op_out_role(c->accumulate), c->out, c->rows, c->cols, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_bce_backward(op_call *c, const backend *b, backend_device *dev,
@@ -309,10 +296,8 @@ static inline cloze_status invoke_bce_backward(op_call *c, const backend *b, bac
 static inline void build_kl_forward(op_call *c) {
     op_rows(c, "p", OP_IN, c->in, c->rows, c->cols, FILL_LOG_PROBABILITY);
     op_rows(c, "q", OP_IN, c->aux, c->rows, c->cols, FILL_LOG_PROBABILITY);
-    op_operand *loss = op_dense(c, "loss", OP_OUT, c->stat, 1, 1, FILL_NORMAL);
-    loss->terms = (double)c->cols;
-    loss->floor =
-        (double)c->rows * 8.0 + 1.0; /* terms of either sign and size log(C) cancel in every row */
+    op_with_functions(op_dense(c, "loss", OP_OUT, c->stat, 1, 1, FILL_NORMAL))->terms =
+        (double)(c->rows * c->cols);
 }
 
 static inline cloze_status invoke_kl_forward(op_call *c, const backend *b, backend_device *dev,
@@ -326,8 +311,10 @@ static inline void build_kl_backward(op_call *c) {
     op_rows(c, "q", OP_IN, c->aux, c->rows, c->cols, FILL_LOG_PROBABILITY);
     op_dense(c, "dloss", OP_IN, c->stat, 1, 1, FILL_POSITIVE);
     op_role role = op_out_role(c->accumulate);
-    if (c->variant != 1) op_rows(c, "dp", role, c->out, c->rows, c->cols, FILL_NORMAL)->floor = 1.0;
-    if (c->variant != 2) op_rows(c, "dq", role, c->out, c->rows, c->cols, FILL_NORMAL)->floor = 1.0;
+    if (c->variant != 1)
+        op_with_functions(op_rows(c, "dp", role, c->out, c->rows, c->cols, FILL_NORMAL));
+    if (c->variant != 2)
+        op_with_functions(op_rows(c, "dq", role, c->out, c->rows, c->cols, FILL_NORMAL));
 }
 
 static inline cloze_status invoke_kl_backward(op_call *c, const backend *b, backend_device *dev,
@@ -343,9 +330,8 @@ static inline cloze_status invoke_kl_backward(op_call *c, const backend *b, back
 static inline void build_cosine_forward(op_call *c) {
     op_rows(c, "a", OP_IN, c->in, c->rows, c->cols, FILL_NORMAL);
     op_rows(c, "b", OP_IN, c->aux, COSINE_ROWS, c->cols, FILL_NORMAL);
-    op_operand *y = op_rows(c, "y", OP_OUT, c->out, c->rows, COSINE_ROWS, FILL_NORMAL);
-    y->terms = (double)c->cols;
-    y->floor = 1.0;
+    op_with_functions(op_rows(c, "y", OP_OUT, c->out, c->rows, COSINE_ROWS, FILL_NORMAL))->terms =
+        (double)c->cols;
 }
 
 static inline cloze_status invoke_cosine_forward(op_call *c, const backend *b, backend_device *dev,
@@ -363,7 +349,7 @@ static inline void build_cosine_backward(op_call *c) {
         if (c->variant == 2 - i) continue; /* variant 1: da alone, 2: db alone */
         op_operand *d = op_rows(c, grads[i], OP_OUT, c->out, i == 0 ? c->rows : COSINE_ROWS,
                                 c->cols, FILL_NORMAL);
-        d->terms = (double)(c->rows + c->cols);
+        op_with_functions(d)->terms = (double)(c->rows + c->cols);
     }
 }
 
@@ -414,9 +400,7 @@ static inline void build_adamw(op_call *c) {
                               op_dense(c, "w", OP_INOUT, DTYPE_F32, 1, n, FILL_NORMAL),
                               op_dense(c, "m", OP_INOUT, DTYPE_F32, 1, n, FILL_WIDE),
                               op_dense(c, "v", OP_INOUT, DTYPE_F32, 1, n, FILL_WIDE)};
-    operands[1]->floor = 0.01;
-    operands[2]->floor = 1.0;
-    operands[3]->floor = 1e-12;
+    for (int i = 1; i < 4; i++) op_with_functions(operands[i]);
     adamw_edges(operands, n, c->variant == 0);
 }
 

@@ -6,10 +6,11 @@
  *   repeat     the same call gives the same bytes (within the same runs)
  *   gradient   ref's backward kernels agree with central differences of its forward kernels
  *
- * A kernel without a row in the table fails the test. The cpu backend runs once for each
- * instruction set that the processor has: the program calls itself with CLOZE_ISA set. Arguments:
- * names of kernels to run alone. CLOZE_TEST_SEED in the environment draws other numbers and
- * settings.
+ * What a result may differ by is derived from what it is made of: op_allowed in op_call.h,
+ * op_sizes.h. A kernel without a row in the table fails the test. The cpu backend runs once for
+ * each instruction set that the processor has: the program calls itself with CLOZE_ISA set.
+ * Arguments: names of kernels to run alone. In the environment, CLOZE_TEST_SEED draws other numbers
+ * and settings, CLOZE_TEST_MARGINS shows how much of its allowance each kernel uses.
  */
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -18,18 +19,23 @@
 #include "base/cpu.h"
 #include "unit/backend/op_cases_dense.h"
 #include "unit/backend/op_cases_rows.h"
+#include "unit/backend/op_sizes_losses.h"
 
+/* LINEAR: each result is a sum of products of its operands (for the most part: see
+ * sizes_absolute), CASE: a function of op_sizes.h knows what it is made of. */
+#define LINEAR(name, n_variants, forward)                                                          \
+    { #name, build_##name, invoke_##name, n_variants, forward, NULL }
 #define CASE(name, n_variants, forward)                                                            \
-    { #name, build_##name, invoke_##name, n_variants, forward }
+    { #name, build_##name, invoke_##name, n_variants, forward, sizes_##name }
 
 static const op_case cases[] = {
-    CASE(embedding_forward, 4, NULL),
-    CASE(embedding_backward, 4, "embedding_forward"),
-    CASE(linear_forward, 6, NULL),
-    CASE(linear_backward_input, 6, "linear_forward"),
-    CASE(linear_backward_weight, 6, "linear_forward"),
+    LINEAR(embedding_forward, 4, NULL),
+    LINEAR(embedding_backward, 4, "embedding_forward"),
+    LINEAR(linear_forward, 6, NULL),
+    LINEAR(linear_backward_input, 6, "linear_forward"),
+    LINEAR(linear_backward_weight, 6, "linear_forward"),
     CASE(activation_forward, 7, NULL),
-    CASE(activation_backward, 7, "activation_forward"),
+    LINEAR(activation_backward, 7, "activation_forward"),
     CASE(layer_norm_forward, 4, NULL),
     CASE(layer_norm_backward, 4, "layer_norm_forward"),
     CASE(rms_norm_forward, 2, NULL),
@@ -37,17 +43,17 @@ static const op_case cases[] = {
     CASE(attention_forward, 9, NULL),
     CASE(attention_backward, 8, "attention_forward"),
     CASE(rope, 8, "rope"),
-    CASE(dropout, 6, "dropout"),
-    CASE(axpy, 3, NULL),
-    CASE(mul, 3, NULL),
-    CASE(sum_rows, 1, NULL),
-    CASE(sum_all, 1, NULL),
-    CASE(glu_forward, 6, NULL),
-    CASE(glu_backward, 6, "glu_forward"),
-    CASE(gather_rows, 2, NULL),
-    CASE(scatter_add_rows, 2, "gather_rows"),
-    CASE(mean_pool_forward, 1, NULL),
-    CASE(mean_pool_backward, 1, "mean_pool_forward"),
+    LINEAR(dropout, 6, "dropout"),
+    LINEAR(axpy, 3, NULL),
+    LINEAR(mul, 3, NULL),
+    LINEAR(sum_rows, 1, NULL),
+    LINEAR(sum_all, 1, NULL),
+    LINEAR(glu_forward, 6, NULL),
+    LINEAR(glu_backward, 6, "glu_forward"),
+    LINEAR(gather_rows, 2, NULL),
+    LINEAR(scatter_add_rows, 2, "gather_rows"),
+    LINEAR(mean_pool_forward, 1, NULL),
+    LINEAR(mean_pool_backward, 1, "mean_pool_forward"),
     CASE(log_softmax_forward, 1, NULL),
     CASE(log_softmax_backward, 1, "log_softmax_forward"),
     CASE(logsumexp_forward, 3, NULL),
@@ -62,7 +68,7 @@ static const op_case cases[] = {
     CASE(cosine_backward, 3, "cosine_forward"),
     CASE(lstm_forward, 2, NULL),
     CASE(lstm_backward, 4, "lstm_forward"),
-    CASE(sum_squares, 1, NULL),
+    LINEAR(sum_squares, 1, NULL),
     CASE(adamw, 3, NULL),
 };
 #define N_CASES ((int)(sizeof cases / sizeof *cases))
@@ -87,6 +93,7 @@ typedef struct subject {
     backend_device *one, *two;
     const char *label;
     int n_runs, n_thread_dependent;
+    double worst; /* the largest error, in units of what is allowed */
 } subject;
 
 static subject reference, fast; /* fast.b == NULL: not in this program */
@@ -190,15 +197,11 @@ static bool same_again(const op_case *k, op_call *c, const subject *s, backend_d
     return same && memcmp(&first_host, &c->host_out, sizeof first_host) == 0;
 }
 
-static void compare_outputs(const op_case *k, op_call *expected, op_call *c, const char *label) {
+static void compare_outputs(const op_case *k, op_call *expected, op_call *c, subject *s) {
+    const char *label = s->label;
     for (int i = 0; i < c->n_operands; i++) {
         op_operand *e = &expected->operands[i], *g = &c->operands[i];
         if (!is_output(g)) continue;
-        if (e->floor_of) {
-            tensor t =
-                op_view(op_find(expected, e->floor_of), op_find(expected, e->floor_of)->image);
-            e->floor *= op_largest(&t);
-        }
         op_difference d = op_compare(e, g);
         char what[160];
         snprintf(what, sizeof what,
@@ -206,6 +209,7 @@ static void compare_outputs(const op_case *k, op_call *expected, op_call *c, con
                  (long long)d.row, (long long)d.col, d.got, d.expected, fabs(d.got - d.expected),
                  d.allowed);
         check(d.error <= 1.0, what, k, c, label);
+        s->worst = fmax(s->worst, d.error);
         /* Nearly equal numbers seldom round to neighbours in bf16; a wrong rounding mode does half
          * the time. */
         check(d.n_flips <= 5 + g->t.rows * g->t.cols / 20,
@@ -216,6 +220,36 @@ static void compare_outputs(const op_case *k, op_call *expected, op_call *c, con
         check(error <= 1e-6 * fabs(expected->host_out), "the result on the host deviates", k, c,
               label);
     }
+}
+
+/*
+ * Sizes of results that are sums of products: what ref makes of the operands' absolute values.
+ * Activations are at most |x| and bend by less than 2; their place takes the identity.
+ */
+static void sizes_absolute(const op_case *k, op_call *expected, int64_t rows, int64_t cols,
+                           int variant) {
+    op_call a;
+    call_init(&a, k, rows, cols, variant);
+    k->build(&a);
+    a.act = ACT_NONE;
+    a.alpha = fabsf(a.alpha);
+    for (int i = 0; i < a.n_operands; i++) {
+        op_operand *o = &a.operands[i];
+        memcpy(o->image, expected->operands[i].image, o->bytes);
+        tensor t = op_view(o, o->image);
+        for (int64_t r = 0; !o->is_array && o->role != OP_OUT && r < t.rows; r++)
+            for (int64_t c = 0; c < t.cols; c++) ref_set(&t, r, c, fabs(ref_get(&t, r, c)));
+    }
+    run_on(k, &a, &reference, reference.one);
+    for (int i = 0; i < a.n_operands; i++) {
+        op_operand *to = &expected->operands[i];
+        if (!is_output(to)) continue;
+        tensor t = op_view(&a.operands[i], a.operands[i].result);
+        double *sizes = sizes_of(expected, to->name);
+        for (int64_t r = 0; r < t.rows; r++)
+            for (int64_t c = 0; c < t.cols; c++) sizes[r * t.cols + c] = ref_get(&t, r, c);
+    }
+    op_free(&a);
 }
 
 /* The same call twice: two builders with the same random stream make the same images. */
@@ -242,7 +276,11 @@ static void run_case(const op_case *k, subject *s, int64_t rows, int64_t cols, i
     run_on(k, &c, s, s->one);
     check_guards(k, &c, s->label);
     run_on(k, &expected, &reference, reference.one);
-    compare_outputs(k, &expected, &c, s->label);
+    if (k->sizes)
+        k->sizes(&expected);
+    else
+        sizes_absolute(k, &expected, rows, cols, variant);
+    compare_outputs(k, &expected, &c, s);
     check(same_again(k, &c, s, s->one), "the same call gave other bytes", k, &c, s->label);
     if (!same_again(k, &c, s, s->two)) s->n_thread_dependent++;
     check(same_again(k, &c, s, s->two), "the same call on two threads gave other bytes", k, &c,
@@ -258,6 +296,7 @@ static void test_kernel(subject *s, const op_case *k) {
     size_t n_cols = sizeof all_cols / sizeof *all_cols;
     if (s == &reference) n_cols--; /* ref against itself: only guards and repeat can fail */
     s->n_runs = s->n_thread_dependent = 0;
+    s->worst = 0.0;
     for (size_t i = 0; i < sizeof all_rows / sizeof *all_rows; i++) {
         for (size_t j = 0; j < n_cols; j++) {
             for (int v = 0; v < k->n_variants; v++) run_case(k, s, all_rows[i], all_cols[j], v);
@@ -273,6 +312,8 @@ static void test_kernel(subject *s, const op_case *k) {
         print_message("note: %s/%s: %d of %d calls give other bytes with 2 threads than with 1\n",
                       s->label, k->name, s->n_thread_dependent, s->n_runs);
     }
+    if (getenv("CLOZE_TEST_MARGINS"))
+        print_message("margin: %s/%s: %.2f\n", s->label, k->name, s->worst);
 }
 
 static void test_kernel_ref(void **state) { test_kernel(&reference, *state); }
