@@ -194,10 +194,12 @@ static void transpose(ckpt_tensor *t)
     t->contiguous = is_contiguous(t);
 }
 
+/* Its new name to out, which stays empty where it keeps the old one. */
 static void rename_one(const ckpt *c, const ckpt_tensor *t, char *out, size_t size,
                        bool *transposed)
 {
     size_t prefix;
+    if (strlen(t->name) >= NAME_BYTES_MAX / 2) return; /* longer than any that a rule is for */
     if (strncmp(t->name, HEAD, strlen(HEAD)) == 0) {
         if (!translate_head(c, t->name, out, size, transposed)) snprintf(out, size, "%s", t->name);
         return;
@@ -215,9 +217,9 @@ static cloze_status rename_all(ckpt *c, const char **names, bool *transposed, cl
 {
     hash_map index;
     for (size_t i = 0; i < c->n_tensors; i++) {
-        char name[NAME_BYTES_MAX];
+        char name[NAME_BYTES_MAX] = "";
         rename_one(c, &c->tensors[i], name, sizeof name, &transposed[i]);
-        names[i] = arena_strdup(&c->arena, name);
+        names[i] = name[0] ? arena_strdup(&c->arena, name) : c->tensors[i].name;
         if (!names[i]) CLOZE_FAIL(err, MEMORY, "out of memory for the names of tensors");
     }
     CLOZE_TRY(hash_map_init(&index, 2 * c->n_tensors, err));

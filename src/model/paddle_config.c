@@ -5,6 +5,7 @@
 
 /* PaddleNLP's own epsilon of ERNIE's norms: it sets this one whatever the file says. */
 #define ERNIE_LAYER_NORM_EPS 1e-12
+#define ARGUMENTS_MAX 1000 /* each is looked for among all others; real files have some thirty */
 #define TYPE_VOCAB_SIZE 16 /* PaddleNLP's default; Hugging Face's is 2 */
 
 static const struct {
@@ -63,14 +64,19 @@ bool paddle_config_is_one(const cJSON *json) {
 
 /* {"init_args": [{arguments of the encoder}], more arguments, "init_class": class} to one level;
  * what stands further out wins. */
-static cloze_status flatten(cJSON *json, cloze_error *err) {
+static cloze_status flatten(cJSON *json, const char *what, cloze_error *err) {
+    int n = 0;
     cJSON *args = cJSON_DetachItemFromObjectCaseSensitive(json, "init_args");
     cloze_status status = CLOZE_OK;
     for (cJSON *one = args ? args->child : NULL; one && status == CLOZE_OK; one = one->next) {
         cJSON *item = cJSON_IsObject(one) ? one->child : NULL;
         while (item && status == CLOZE_OK) {
             cJSON *next = item->next;
-            if (!item_of(json, item->string)) {
+            if (++n > ARGUMENTS_MAX)
+                status = error_set(err, CLOZE_ERR_MODEL,
+                                   "%s: \"init_args\" has more than %d arguments", what,
+                                   ARGUMENTS_MAX);
+            else if (!item_of(json, item->string)) {
                 cJSON *copy = cJSON_Duplicate(item, 1);
                 status = put(json, item->string, copy, err);
             }
@@ -135,7 +141,7 @@ cloze_status paddle_config_to_hugging_face(cJSON *json, const char *what, cloze_
                                            "task_id",           "fuse",       "enable_recompute",
                                            "dtype"};
     bool legacy = item_of(json, "init_class") || item_of(json, "init_args");
-    CLOZE_TRY(flatten(json, err));
+    CLOZE_TRY(flatten(json, what, err));
     const cJSON *class_item = item_of(json, "init_class");
     if (cJSON_IsString(class_item))
         CLOZE_TRY(put_architecture(json, class_item->valuestring, err));

@@ -1,4 +1,5 @@
 /* covers: src/model/config.c src/model/load.c src/model/save.c src/ckpt/name_map.c */
+/* covers: src/ckpt/paddle_names.c src/model/paddle_config.c */
 /* dictionary: model.dict */
 /*
  * A model directory from anywhere: refused with a message, or a model that computes on any batch

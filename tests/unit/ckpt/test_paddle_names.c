@@ -154,6 +154,20 @@ static void test_two_spellings_of_one_are_refused(void **state)
     assert_null(c);
 }
 
+/* Two names that begin with the same 600 bytes, and one that a rule would know but for its length. */
+static void test_long_names_stay(void **state)
+{
+    char names[3][700];
+    for (int i = 0; i < 3; i++) {
+        memset(names[i], 'x', 600);
+        snprintf(names[i] + 600, 100, i < 2 ? ".%d" : ".encoder.layers.%d.linear1.weight", i);
+    }
+    ckpt *c = open_names((const char *const[]){names[0], names[1], names[2]}, 3);
+    for (int i = 0; i < 3; i++) assert_non_null(ckpt_find(c, names[i]));
+    assert_non_null(ckpt_find(c, "encoder.layer.0.output.dense.bias"));
+    ckpt_close(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +175,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_old_names, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_verbalizer_heads, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_others_stay, test_setup, test_teardown),
+        cmocka_unit_test_setup_teardown(test_long_names_stay, test_setup, test_teardown),
         cmocka_unit_test_setup_teardown(test_two_spellings_of_one_are_refused, test_setup,
                                         test_teardown),
     };

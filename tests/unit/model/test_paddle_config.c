@@ -1,6 +1,7 @@
 /* PaddleNLP's config.json and model_config.json, and what becomes of them. */
 #include "unit/model/tiny_model.h"
 
+#include "base/buf.h"
 #include "model/paddle_config.h"
 
 #define ENCODER "\"vocab_size\": 50, \"hidden_size\": 24, \"num_attention_heads\": 4"
@@ -53,6 +54,19 @@ static void wrong_ones_are_refused(void **unused) {
     }
 }
 
+/* A file of very many arguments would take hours: each is looked for among the others. */
+static void arguments_are_bounded(void **unused) {
+    buf b;
+    model_config c = {0};
+    buf_init(&b, 1 << 20);
+    buf_puts(&b, "{\"init_class\": \"BertModel\", \"init_args\": [{\"a\": 0");
+    for (int i = 0; i < 1000; i++) buf_printf(&b, ", \"a%d\": 0", i);
+    buf_puts(&b, "}]}");
+    MUST_FAIL(CLOZE_ERR_MODEL, "c.json: \"init_args\" has more than 1000 arguments",
+              model_config_parse(b.data, b.len, "c.json", &c, err));
+    buf_deinit(&b);
+}
+
 /* To PaddleNLP and back: the same fields. */
 static void there_and_back(void **unused) {
     model_config c = tiny_config("{\"model_type\": \"ernie\", " ENCODER
@@ -101,6 +115,7 @@ int main(void) {
         cmocka_unit_test(old_files_are_flattened),
         cmocka_unit_test(defaults_are_paddles),
         cmocka_unit_test(wrong_ones_are_refused),
+        cmocka_unit_test(arguments_are_bounded),
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(models_that_paddle_lacks_are_refused),
         cmocka_unit_test_setup_teardown(the_newer_file_wins, dir_setup, dir_teardown),
