@@ -118,15 +118,24 @@ cloze_status record_next_object(record_reader *r, const char *line, size_t n, re
 
 /* ---- lists ---- */
 
-static size_t list_column(const record_reader *r) { return utf8_count(r->row, r->row_at) + 1; }
+/* Counts on from the last time: a list may be one line of millions of objects. */
+static size_t list_column(record_reader *r) {
+    r->row_columns += utf8_count(r->row + r->row_counted, r->row_at - r->row_counted);
+    r->row_counted = r->row_at;
+    return r->row_columns + 1;
+}
+
+static cloze_status list_next_row(record_reader *r, cloze_error *err) {
+    r->row_at = r->row_counted = r->row_columns = 0;
+    return line_reader_next(&r->lines, &r->row, &r->row_n, err);
+}
 
 /* Moves to the next character that is no blank, over lines; r->row NULL = the source has ended. */
 static cloze_status list_skip_blanks(record_reader *r, cloze_error *err) {
     for (;;) {
         while (r->row && r->row_at < r->row_n && text_is_blank(r->row + r->row_at, 1)) r->row_at++;
         if (r->row && r->row_at < r->row_n) return CLOZE_OK;
-        CLOZE_TRY(line_reader_next(&r->lines, &r->row, &r->row_n, err));
-        r->row_at = 0;
+        CLOZE_TRY(list_next_row(r, err));
         if (!r->row) return CLOZE_OK;
     }
 }
@@ -157,8 +166,7 @@ static cloze_status list_take_object(record_reader *r, const record *rec, cloze_
         r->row_at = end;
         if (depth == 0) break;
         buf_putc(&r->fields, '\n');
-        CLOZE_TRY(line_reader_next(&r->lines, &r->row, &r->row_n, err));
-        r->row_at = 0;
+        CLOZE_TRY(list_next_row(r, err));
         if (!r->row)
             CLOZE_FAIL(err, DATA, "%s:%lld:%d: the object that begins here is never closed",
                        r->lines.name, (long long)rec->line, (int)rec->column);
@@ -173,7 +181,7 @@ static cloze_status list_take_object(record_reader *r, const record *rec, cloze_
     return CLOZE_OK;
 }
 
-static cloze_status list_fail(const record_reader *r, const char *wanted, cloze_error *err) {
+static cloze_status list_fail(record_reader *r, const char *wanted, cloze_error *err) {
     if (!r->row)
         CLOZE_FAIL(err, DATA, "%s:%lld: the list is never closed: %s is wanted at its end",
                    r->lines.name, (long long)r->lines.line, wanted);

@@ -38,6 +38,7 @@ typedef struct record_reader {
     enum { LIST_NOT_BEGUN, LIST_BEGUN, LIST_ENDED } list_state;
     const char *row; /* JSON list: the current line, borrowed; an object of it stands in fields */
     size_t row_n, row_at;
+    size_t row_counted, row_columns; /* bytes of the line whose code points were counted, and these */
 } record_reader;
 
 #define RECORD_PLACE_MAX 600
