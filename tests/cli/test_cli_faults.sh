@@ -1,6 +1,6 @@
 #!/bin/sh
 # What goes wrong outside: a disk that fills up while a checkpoint is written, a directory that is
-# removed under a run, input that comes byte by byte.
+# removed under a run, input that comes byte by byte, threads that do not come.
 . "$(dirname "$0")/tap.sh"
 
 make_model
@@ -31,6 +31,14 @@ dd if=texts.txt bs=1 2>/dev/null | "$cloze" predict --model run --input - --json
 equal 'input byte by byte is read' $? 0
 cmp -s out whole
 verdict $? 'to the same answers'
+
+run predict --model run --input texts.txt --json --num_threads 1
+cp out one
+for setting in OMP_THREAD_LIMIT=1 OMP_DYNAMIC=true; do
+    env $setting "$cloze" predict --model run --input texts.txt --json --num_threads 2 >out 2>err
+    cmp -s out one || cmp -s out whole
+    verdict $? "fewer threads than asked for ($setting) leave out nothing"
+done
 
 "$cloze" train --train_file train.txt --do_train --model_name_or_path model --output_dir removed \
     --max_seq_length 32 --max_steps 60 --logging_steps 1 --save_strategy steps --save_steps 20 \

@@ -1,6 +1,7 @@
 /* Opening and closing the CPU device, and its memory. */
 #include "backend/cpu/device.h"
 
+#include <omp.h>
 #include <string.h>
 
 #include "backend/cpu/cpu_backend.h"
@@ -55,6 +56,9 @@ cloze_status cpu_device_open(int device_id, int n_threads, backend_device **out,
     MEM_NEW(err, dev, 1);
     cpu_isa isa = cpu_get_isa();
     dev->n_threads = n_threads > 0 ? n_threads : cpu_count();
+    /* OMP_THREAD_LIMIT: oneDNN cuts a product for as many threads as it is told, and leaves out the
+     * parts of those that do not come. */
+    if (dev->n_threads > omp_get_thread_limit()) dev->n_threads = omp_get_thread_limit();
     dev->kernels = isa == CPU_ISA_AVX512 ? &kernels_avx512
                    : isa == CPU_ISA_AVX2 ? &kernels_avx2
                                          : &kernels_portable;

@@ -37,12 +37,16 @@ static void clear_rows(const tensor *t, int64_t begin, int64_t end) {
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* oneDNN asks OpenMP how many threads there are: the device's number, for the time of the call. */
+/* oneDNN asks OpenMP how many threads there are: the device's number, for the time of the call. It
+ * leaves out the parts of threads that do not come, so OpenMP must not choose fewer by itself
+ * (OMP_DYNAMIC). */
 static cloze_status multiply(backend_device *dev, const matmul *p, cloze_error *err) {
-    int threads = omp_get_max_threads();
+    int threads = omp_get_max_threads(), dynamic = omp_get_dynamic();
+    if (dynamic) omp_set_dynamic(0);
     if (threads != dev->n_threads) omp_set_num_threads(dev->n_threads);
     cloze_status status = onednn_matmul(dev->onednn, p, err);
     if (threads != dev->n_threads) omp_set_num_threads(threads);
+    if (dynamic) omp_set_dynamic(dynamic);
     return status;
 }
 
