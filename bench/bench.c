@@ -379,22 +379,24 @@ static int run_cases(run *r, char **names, int n_names) {
     static result results[64];
     char json[PATH_BYTES];
     int n = 0, failed = 0;
+    snprintf(json, sizeof json, "%.*s/build/bench.json", PATH_BYTES - 32, r->w.root);
     fprintf(stderr, "bench: texts of %s; %s\n", r->w.source,
             r->peers ? r->peers : "no peers (install them with --peers)");
     report_begin();
     for (int i = 0; i < n_bench_cases && n < 64; i++) {
         if (!selected(&bench_cases[i], names, n_names)) continue;
-        if (measure(r, &bench_cases[i], &results[n]))
-            report_line(&results[n++]);
-        else
+        if (!measure(r, &bench_cases[i], &results[n])) {
             failed++;
+            continue;
+        }
+        report_line(&results[n]);
+        if (!report_write(json, &r->w, &results[n++])) return 1;
     }
     if (n + failed == 0) {
         fprintf(stderr, "bench: no case is named so (--list lists them)\n");
         return 2;
     }
-    snprintf(json, sizeof json, "%.*s/build/bench.json", PATH_BYTES - 32, r->w.root);
-    return report_write(json, &r->w, results, n) && !failed ? 0 : 1;
+    return failed ? 1 : 0;
 }
 
 /* The product rates that percentages are of. */

@@ -157,8 +157,8 @@ typedef struct result {
 double figures_median(const figures *f);
 void report_begin(void);
 void report_line(const result *r);
-/* build/bench.json: an array of results, newest of each case; those of earlier runs stay. */
-bool report_write(const char *path, const workload *w, const result *results, int n);
+/* Puts one result into build/bench.json, an array with the newest result of each case. */
+bool report_write(const char *path, const workload *w, const result *r);
 /* A ratio of bench/stored.json: a build/bench.json that was kept, with its machine and date. */
 bool stored_find(const workload *w, const char *name, double *ratio, char *note, size_t size);
 

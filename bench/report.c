@@ -147,16 +147,14 @@ static int find_case(const cJSON *list, const char *name) {
     return -1;
 }
 
-bool report_write(const char *path, const workload *w, const result *results, int n) {
+bool report_write(const char *path, const workload *w, const result *r) {
     cJSON *list = read_results(path);
     if (!list) list = cJSON_CreateArray();
-    for (int i = 0; i < n; i++) {
-        int at = find_case(list, results[i].c->name);
-        if (at >= 0)
-            cJSON_ReplaceItemInArray(list, at, result_json(&results[i], w));
-        else
-            cJSON_AddItemToArray(list, result_json(&results[i], w));
-    }
+    int at = find_case(list, r->c->name);
+    if (at >= 0)
+        cJSON_ReplaceItemInArray(list, at, result_json(r, w));
+    else
+        cJSON_AddItemToArray(list, result_json(r, w));
     char *text = cJSON_Print(list);
     FILE *f = text ? fopen(path, "w") : NULL;
     bool ok = f && fputs(text, f) >= 0 && fputc('\n', f) >= 0;
