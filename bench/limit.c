@@ -9,7 +9,8 @@
 
 #include "bench.h"
 
-#define MIN_SECONDS 0.25 /* of repeating one product */
+#define MIN_SECONDS 0.25 /* of repeating one product, and how often at least */
+#define MIN_RUNS 10
 
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t layout;
@@ -93,9 +94,10 @@ static bool product_run(const product *p) {
 
 double limit_product(int rows, int k, int m, bool bf16) {
     product p;
-    double best = 0, flops = 2.0 * rows * k * m, end = wall_clock() + MIN_SECONDS;
+    double best = 0, flops = 2.0 * rows * k * m;
     bool ok = product_open(&p, rows, k, m, bf16) && product_run(&p);
-    while (ok && wall_clock() < end) {
+    double end = wall_clock() + MIN_SECONDS;
+    for (int i = 0; ok && (i < MIN_RUNS || wall_clock() < end); i++) {
         double begin = wall_clock();
         ok = product_run(&p);
         double rate = flops / (wall_clock() - begin) * 1e-9;
