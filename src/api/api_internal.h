@@ -49,14 +49,17 @@ cloze_status fill_run(const options *o, const cloze_callbacks *callbacks, const 
                       cloze_error *err);
 cloze_status inspect_run(const options *o, const cloze_callbacks *callbacks, const output *out,
                          cloze_error *err);
-/* The two halves of inspect. */
+/* The parts of inspect. */
 cloze_status inspect_model(const char *dir, const tokenizer *tok, bool json, buf *text,
                            cloze_error *err);
+cloze_status inspect_forecast(const options *o, const cloze_callbacks *callbacks, const char *dir,
+                              buf *text, cloze_error *err);
 cloze_status inspect_prompt(const options *o, const char *dir, const tokenizer *tok, buf *text,
                             cloze_error *err);
 
 /* Columns for people: text[0..n) padded with blanks to `width` columns of a terminal (wide
  * characters count two). */
 void text_pad(buf *b, const char *text, size_t n, int width);
+void text_count(buf *b, int64_t value); /* 1234567 as 1,234,567 */
 
 #endif

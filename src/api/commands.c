@@ -23,8 +23,8 @@ static cloze_status parse(options *o, char command, cloze_args args,
     cloze_status status = options_parse(o, command, args.count, args.values, err);
     if (status != CLOZE_OK)
         options_deinit(o);
-    else if (o->note[0])
-        log_line(callbacks, CLOZE_LOG_WARN, "%s", o->note);
+    else
+        options_tell_notes(o, callbacks);
     return status;
 }
 

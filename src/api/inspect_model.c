@@ -248,16 +248,6 @@ static void write_json(const summary *s, buf *b) {
 
 static void put_title(buf *b, const char *title) { buf_printf(b, "%-19s", title); }
 
-/* 1234567 as 1,234,567 */
-static void put_count(buf *b, int64_t value) {
-    char digits[32];
-    int n = snprintf(digits, sizeof digits, "%lld", (long long)value);
-    for (int i = 0; i < n; i++) {
-        if (i && (n - i) % 3 == 0 && digits[i - 1] != '-') buf_putc(b, ',');
-        buf_putc(b, digits[i]);
-    }
-}
-
 static void put_megabytes(buf *b, int64_t bytes) {
     buf_printf(b, "%.*f MB", bytes < 100000000 ? 1 : 0, (double)bytes / 1e6);
 }
@@ -304,7 +294,7 @@ static void text_run(const summary *s, buf *b) {
 static void text_weights(const summary *s, buf *b) {
     const weights_summary *w = &s->weights;
     put_title(b, "parameters");
-    put_count(b, w->n_parameters);
+    text_count(b, w->n_parameters);
     buf_printf(b, " in %lld tensors\n", (long long)w->n_tensors);
     put_title(b, "weights");
     put_megabytes(b, w->bytes);

@@ -181,7 +181,10 @@ cloze_status inspect_run(const options *o, const cloze_callbacks *callbacks, con
     if (o->text_b && !o->text) CLOZE_FAIL(err, USAGE, "--text_b needs --text");
     buf_init(&text, (size_t)1 << 30);
     cloze_status status = api_open_tokenizer(o, &dir, &tok, err);
-    if (status == CLOZE_OK)
+    bool has_data = OPTION_IS_SET(o, data_dir) || o->train_file;
+    if (status == CLOZE_OK && has_data)
+        status = inspect_forecast(o, callbacks, dir, &text, err);
+    else if (status == CLOZE_OK)
         status = o->prompt || o->text ? inspect_prompt(o, dir, tok, &text, err)
                                       : inspect_model(dir, tok, o->json, &text, err);
     if (status == CLOZE_OK) status = output_flush(out, &text, err);

@@ -1,4 +1,5 @@
 /* Output, input lines and the small things that the commands of this room share. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/api_internal.h"
@@ -110,4 +111,13 @@ cloze_status api_open_tokenizer(const options *o, char **dir, tokenizer **tok, c
 void text_pad(buf *b, const char *text, size_t n, int width) {
     buf_append(b, text, n);
     for (int w = utf8_width(text, n); w < width; w++) buf_putc(b, ' ');
+}
+
+void text_count(buf *b, int64_t value) {
+    char digits[32];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)value);
+    for (int i = 0; i < n; i++) {
+        if (i && (n - i) % 3 == 0 && digits[i - 1] != '-') buf_putc(b, ',');
+        buf_putc(b, digits[i]);
+    }
 }

@@ -271,6 +271,14 @@ cloze_status param_block_grad_norm(param_block *b, const backend *be, backend_de
     return CLOZE_OK;
 }
 
+cloze_status param_block_is_finite(const param_block *b, const backend *be, backend_device *dev,
+                                   bool *out, cloze_error *err) {
+    double sum;
+    CLOZE_TRY(be->sum_squares(dev, b->values, b->total, &sum, err));
+    *out = isfinite(sum);
+    return CLOZE_OK;
+}
+
 /* ---- AdamW ---- */
 
 /* Decay of rows never seen: their gradient and moments are zero, so scratch zeros stand for them

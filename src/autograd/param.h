@@ -60,6 +60,9 @@ void param_grad_fill(param *p);
 /* Square root of the sum of squared gradients over the block, in a fixed order (for clipping). */
 cloze_status param_block_grad_norm(param_block *b, const backend *be, backend_device *dev,
                                    double *out, cloze_error *err);
+/* Whether every value of the block is a number whose square is one. */
+cloze_status param_block_is_finite(const param_block *b, const backend *be, backend_device *dev,
+                                   bool *out, cloze_error *err);
 /* One AdamW step with a learning rate and settings for each group; raises versions. grad_scale as
  * in adamw_spec. */
 cloze_status param_block_adamw(param_block *b, const backend *be, backend_device *dev,

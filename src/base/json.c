@@ -19,17 +19,40 @@
 #define JSON_PRINT_MAX ((size_t)1 << 31)
 #define JSON_INTEGER_MAX 9007199254740992.0 /* 2^53: whole numbers are exact below it */
 
-/* Fails with "what:line:column: reason"; columns count characters. */
-static cloze_status fail_at(const char *text, size_t at, const char *what, cloze_status code,
-                            const char *reason, cloze_error *err) {
-    size_t line = 1, start = 0;
+void json_place(const char *text, size_t at, size_t *line, size_t *column) {
+    size_t start = 0;
+    *line = 1;
     for (size_t i = 0; i < at; i++) {
         if (text[i] == '\n') {
-            line++;
+            ++*line;
             start = i + 1;
         }
     }
-    size_t column = utf8_count(text + start, at - start) + 1;
+    *column = utf8_count(text + start, at - start) + 1;
+}
+
+size_t json_member_offset(const char *text, int index) {
+    size_t i = 0, key = 0;
+    int depth = 0;
+    for (bool string = false; text[i]; i++) {
+        if (text[i] == '\\') {
+            i++; /* only strings hold one */
+        } else if (text[i] == '"') {
+            if (!string) key = i;
+            string = !string;
+        } else if (!string) {
+            depth += (text[i] == '{' || text[i] == '[') - (text[i] == '}' || text[i] == ']');
+            if (depth == 1 && text[i] == ':' && index-- == 0) break;
+        }
+    }
+    return key;
+}
+
+/* Fails with "what:line:column: reason"; columns count characters. */
+static cloze_status fail_at(const char *text, size_t at, const char *what, cloze_status code,
+                            const char *reason, cloze_error *err) {
+    size_t line, column;
+    json_place(text, at, &line, &column);
     return error_set(err, code, "%s:%zu:%zu: %s", what, line, column, reason);
 }
 

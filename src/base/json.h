@@ -19,6 +19,10 @@ cloze_status json_parse(const char *text, size_t n, const char *what, cloze_stat
 cloze_status json_parse_file(const char *path, size_t max_bytes, cloze_status code, cJSON **out,
                              cloze_error *err);
 void json_destroy(cJSON *root);
+/* Byte offset of the key of the index-th member of the object that text (valid JSON) is. */
+size_t json_member_offset(const char *text, int index);
+/* Line and column (in characters), from 1, of the byte text[at]. */
+void json_place(const char *text, size_t at, size_t *line, size_t *column);
 
 /* A missing or null key leaves *out as it is (the default); a wrong type or range is an error. */
 cloze_status json_get_int(const cJSON *obj, const char *key, int64_t min, int64_t max, int64_t *out,

@@ -217,6 +217,8 @@ cloze_status model_open(const char *dir, const model_open_options *options, mode
     model *m = NULL;
     if (options->num_labels > 0)
         status = model_config_set_labels(&config, options->labels, options->num_labels, err);
+    if (options->n_layers > 0 && options->n_layers < config.num_hidden_layers)
+        config.num_hidden_layers = options->n_layers;
     if (status == CLOZE_OK) status = model_build(&config, options->head, &m, err);
     model_config_deinit(&config);
     if (status == CLOZE_OK) status = open_checkpoint(m, dir, options, err);

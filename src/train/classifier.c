@@ -106,6 +106,7 @@ static cloze_status open_model(classifier *c, const char *dir, cloze_error *err)
         .num_labels = prompt ? 0 : c->labels.n,
         .seed = c->options.seed,
         .callbacks = c->options.callbacks,
+        .n_layers = c->options.n_layers,
         .require_head = prompt,
     };
     cloze_status status = model_open(dir, &o, &c->model, err);

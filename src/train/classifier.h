@@ -27,6 +27,7 @@ typedef struct classifier_options {
         *text_b_field; /* columns that {'text': ...} may name besides text_a, text_b; or NULL */
     bool has_text_b;   /* pairs: fine-tuning encodes both */
     uint64_t seed;     /* of new head parameters */
+    int32_t n_layers;  /* create: only the model's first so many; 0 = all */
     const cloze_callbacks *callbacks;
 } classifier_options;
 

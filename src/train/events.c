@@ -63,25 +63,32 @@ static void begin_event(buf *b, int64_t step) {
 
 cloze_status events_open(events_file *e, const char *dir, cloze_error *err) {
     char name[128], host[48] = "localhost";
+    CLOZE_TRY(dir_create(dir, err));
     gethostname(host, sizeof host - 1);
     snprintf(name, sizeof name, "events.out.tfevents.%lld.%s.%d", (long long)time(NULL), host,
              (int)getpid());
-    char *runs = path_join(dir, "runs"), *path = runs ? path_join(runs, name) : NULL;
-    cloze_status status =
-        path ? dir_create(runs, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
-    if (status == CLOZE_OK) {
-        e->stream = fopen(path, "wb");
-        if (!e->stream) status = error_set(err, CLOZE_ERR_IO, "%s: cannot be written", path);
-    }
-    mem_free(runs);
+    char *path = path_join(dir, name);
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
+    e->stream = fopen(path, "wb");
+    if (!e->stream) error_set(err, CLOZE_ERR_IO, "%s: cannot be written", path);
     mem_free(path);
-    if (status != CLOZE_OK) return status;
+    if (!e->stream) return CLOZE_ERR_IO;
     buf b;
     begin_event(&b, 0);
     put_bytes(&b, 3, "brain.Event:2", 13); /* Event.file_version = 3 */
     if (buf_ok(&b)) write_record(e, &b);
     buf_deinit(&b);
     return CLOZE_OK;
+}
+
+cloze_status events_open_run(events_file *e, const options *o, cloze_error *err) {
+    if (strcmp(o->report_to, "none") == 0) return CLOZE_OK;
+    if (o->logging_dir) return events_open(e, o->logging_dir, err);
+    char *runs = path_join(o->output_dir, "runs");
+    cloze_status status =
+        runs ? events_open(e, runs, err) : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
+    mem_free(runs);
+    return status;
 }
 
 void events_scalar(events_file *e, const char *tag, int64_t step, double value) {

@@ -1,6 +1,7 @@
 /*
- * The options of a command: one struct made from options.def, filled from an argument list, checked
- * before any work starts. `-` and `_` are the same in a flag's name; `--flag value` and
+ * The options of a command: one struct made from options.def, filled from a --config file and the
+ * argument list, which wins, and checked before any work starts. `-` and `_` are the same in a
+ * flag's name; `--flag value` and
  * `--flag=value` both work; a boolean flag stands alone or takes true/false.
  */
 #ifndef CLOZE_TRAIN_OPTIONS_H
@@ -38,11 +39,15 @@ typedef struct options {
 #define OPT_BOOL(name, ...) bool name;
 #define OPT_CHOICE(name, ...) const char *name;
 #include "train/options.def"
-    bool is_set[OPTION_COUNT]; /* given by the user */
-    char note[320];            /* what is odd about the argument list, one line; "" = nothing */
-    char command;              /* the command's letter in options.def */
-    arena memory;              /* strings */
+    uint8_t is_set[OPTION_COUNT]; /* given by the user: an option_source */
+    bool finetune_names;          /* a flag of the fine-tuning script was among them */
+    buf notes;                    /* lines on flags that were taken without effect */
+    char command;                 /* the command's letter in options.def */
+    arena memory;                 /* strings */
 } options;
+
+/* Who gave an option its value. */
+typedef enum option_source { OPTION_DEFAULT, OPTION_CONFIG, OPTION_ARGUMENT } option_source;
 
 #define OPTION_IS_SET(o, name) ((o)->is_set[OPTION_##name])
 #undef OPT_GROUP
@@ -67,6 +72,8 @@ cloze_status options_parse(options *o, char command, int argc, char *const argv[
 void options_deinit(options *o);
 /* Sets one option by name, as if it had been given. */
 cloze_status options_set(options *o, const char *name, const char *value, cloze_error *err);
+/* Logs and forgets the notes on flags that were taken without effect. */
+void options_tell_notes(options *o, const cloze_callbacks *callbacks);
 /* The flags of a command with defaults, as --help shows them, 80 columns. */
 void options_help(char command, buf *out);
 /* Asked for each option whose value is not that of an earlier run (both as text, "(none)" where
@@ -78,7 +85,9 @@ typedef cloze_status (*options_judge)(void *ctx, const char *name, const char *s
  * messages, whose code is MODEL); those of flags that it does not know stay. */
 cloze_status options_adopt(options *o, const cJSON *saved, const char *what, options_judge judge,
                            void *ctx, cloze_error *err);
-/* All options of the command as a JSON object, sorted by name: training_args.json. */
+/* All options of the command as a JSON object, sorted by name: training_args.json, which --config
+ * reads back. What the model decides unless it was given (max_seq_length, do_lower_case) is null
+ * then. */
 void options_write_json(const options *o, buf *out);
 
 #endif

@@ -67,7 +67,7 @@ static cloze_status after_step(pretrain *p, bool end_of_epoch, cloze_error *err)
     int64_t step = l->state.global_step;
     bool last = step >= l->state.max_steps;
     held_out h;
-    if (train_loop_logs_now(l)) log_loss(p);
+    if (train_loop_logs_now(l, end_of_epoch)) log_loss(p);
     if (last) return CLOZE_OK;
     if (p->held.n_sequences &&
         schedule_is_due(o->evaluation_strategy, o->eval_steps, step, end_of_epoch))
@@ -260,7 +260,11 @@ static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     CLOZE_TRY(output_dir_open(&p->out, o->output_dir, err));
     CLOZE_TRY(pretrain_open(p, err));
     CLOZE_TRY(session_open_options(&p->session, o, err));
-    CLOZE_TRY(train(p, err));
+    cloze_status status = train(p, err);
+    if (status == CLOZE_OK) status = train_loop_check_weights(&p->loop, err);
+    if (status == CLOZE_OK) status = train_loop_prune(&p->loop, err);
+    if (status == CLOZE_ERR_NONFINITE) train_loop_tell_last_good(&p->loop, status, err);
+    CLOZE_TRY(status);
     CLOZE_TRY(output_dir_forget_results(o->output_dir, err));
     /* before anything else can fail */
     CLOZE_TRY(pretrain_save_model(p, o->output_dir, dtype, err));

@@ -61,6 +61,10 @@ static const char *const FREE[] = {
     "do_eval",
     "do_predict",
     "save_dtype",
+    "run_name",
+    "report_to",
+    "logging_dir",
+    "logging_strategy",
     "logging_steps",
     "logging_first_step",
     "save_steps",
@@ -68,6 +72,7 @@ static const char *const FREE[] = {
     "save_total_limit",
     "num_threads",
     "per_device_eval_batch_size",
+    "optim",
     "gradient_checkpointing",
 };
 
@@ -77,6 +82,8 @@ static const char *const WISHES[] = {
     "num_train_epochs",
     "evaluation_strategy",
     "eval_steps",
+    "eval_delay",
+    "greater_is_better",
     "load_best_model_at_end",
     "early_stop",
     "early_stopping_patience",
@@ -107,8 +114,11 @@ static bool is_same_model(const char *a, const char *b) {
 
 /* What belongs to the command that is given now, not to the run. */
 static const char *const OF_THE_COMMAND[] = {
-    "do_train", "output_dir",   "resume_from_checkpoint", "json", "overwrite_output_dir",
-    "profile",  "disable_tqdm", "profile_file",
+    "config",       "do_train",
+    "output_dir",   "resume_from_checkpoint",
+    "json",         "overwrite_output_dir",
+    "profile",      "disable_tqdm",
+    "profile_file",
 };
 
 static cloze_status judge(void *ctx, const char *name, const char *saved, const char *now,

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "model/locate.h"
 #include "train/checkpoint.h"
+#include "train/class_weights.h"
 #include "train/output_dir.h"
 #include "train/predictor.h"
 #include "train/state.h"
@@ -22,6 +23,7 @@ typedef struct run {
     data_dir dir;
     label_set labels;
     dataset train, dev, test;
+    float *class_weights; /* (C), or NULL */
     classifier *c;
     session session;
     buf *all; /* all_results.json without braces */
@@ -39,6 +41,7 @@ static void run_close(run *r) {
     dataset_deinit(&r->dev);
     dataset_deinit(&r->test);
     label_set_deinit(&r->labels);
+    mem_free(r->class_weights);
     data_dir_deinit(&r->dir);
     buf_deinit(&r->notes);
 }
@@ -94,7 +97,7 @@ static cloze_status read_set(run *r, const char *path, dataset_labelling labelli
 }
 
 /* Labels come from the label file, else from the training set. */
-static cloze_status read_train(run *r, cloze_error *err) {
+static cloze_status read_train_labels(run *r, cloze_error *err) {
     const char *train = pick(r->o->train_file, r->dir.train),
                *labels = pick(r->o->label_file, r->dir.label);
     if (!train)
@@ -109,6 +112,27 @@ static cloze_status read_train(run *r, cloze_error *err) {
     CLOZE_TRY(read_set(r, train, DATASET_LABELS_REQUIRED, NULL, &r->train, err));
     CLOZE_TRY(dataset_collect_labels(&r->train, &r->labels, err));
     return dataset_assign_labels(&r->train, &r->labels, err);
+}
+
+static void tell_class_weights(run *r) {
+    buf *b = &r->notes;
+    if (!r->class_weights) return;
+    buf_clear(b);
+    for (int32_t c = 0; c < r->labels.n && c < 32; c++)
+        buf_printf(b, "%s%s %.4g", c ? ", " : "", r->labels.entries[c].name,
+                   (double)r->class_weights[c]);
+    if (buf_ok(b))
+        log_line(r->callbacks, CLOZE_LOG_INFO, "Class weights: %s%s", b->data,
+                 r->labels.n > 32 ? ", ..." : "");
+    buf_clear(b);
+}
+
+static cloze_status read_train(run *r, cloze_error *err) {
+    CLOZE_TRY(read_train_labels(r, err));
+    CLOZE_TRY(
+        class_weights_make(r->o->class_weights, &r->labels, &r->train, &r->class_weights, err));
+    tell_class_weights(r);
+    return CLOZE_OK;
 }
 
 static cloze_status read_dev(run *r, const label_set *labels, cloze_error *err) {
@@ -224,10 +248,11 @@ static cloze_status open_trained(run *r, const classifier_options *c, cloze_erro
     return status;
 }
 
-static cloze_status open_classifier(run *r, cloze_error *err) {
+/* How the flags and the data would have a new classifier. */
+static classifier_options new_classifier(const run *r) {
     const options *o = r->o;
     bool lengths = OPTION_IS_SET(o, max_seq_length);
-    classifier_options c = {
+    return (classifier_options){
         .method = strcmp(o->method, "finetune") == 0 ? METHOD_FINETUNE : METHOD_PROMPT,
         .verbalizer = strcmp(o->verbalizer, "manual") == 0 ? VERBALIZER_MANUAL : VERBALIZER_SOFT,
         .prompt = o->prompt,
@@ -240,6 +265,11 @@ static cloze_status open_classifier(run *r, cloze_error *err) {
         .seed = (uint64_t)o->seed,
         .callbacks = r->callbacks,
     };
+}
+
+static cloze_status open_classifier(run *r, cloze_error *err) {
+    const options *o = r->o;
+    classifier_options c = new_classifier(r);
     if (!o->do_train) return open_trained(r, &c, err);
     if (r->resume) {
         c.max_seq_length = 0; /* as trained with: the flag was compared */
@@ -268,10 +298,10 @@ static void tell_unused_flags(const run *r) {
         bool given;
         const char *name;
     } flags[] = {
-        {OPTION_IS_SET(r->o, first_max_length), "first_max_length"},
-        {OPTION_IS_SET(r->o, other_max_length), "other_max_length"},
-        {OPTION_IS_SET(r->o, soft_encoder), "soft_encoder"},
-        {OPTION_IS_SET(r->o, encoder_hidden_size), "encoder_hidden_size"},
+        {r->o->is_set[OPTION_first_max_length] == OPTION_ARGUMENT, "first_max_length"},
+        {r->o->is_set[OPTION_other_max_length] == OPTION_ARGUMENT, "other_max_length"},
+        {r->o->is_set[OPTION_soft_encoder] == OPTION_ARGUMENT, "soft_encoder"},
+        {r->o->is_set[OPTION_encoder_hidden_size] == OPTION_ARGUMENT, "encoder_hidden_size"},
     };
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (flags[i].given)
@@ -283,7 +313,7 @@ static void tell_unused_flags(const run *r) {
 static cloze_status train(run *r, cloze_error *err) {
     tell_unused_flags(r);
     trainer_result result;
-    trainer_data data = {&r->train, r->dev.n ? &r->dev : NULL, r->resume};
+    trainer_data data = {&r->train, r->dev.n ? &r->dev : NULL, r->resume, r->class_weights};
     cloze_status status = trainer_run(&r->c, &r->session, r->o, &data, r->callbacks, &result, err);
     if (status == CLOZE_OK) status = output_dir_forget_results(r->o->output_dir, err);
     if (status == CLOZE_OK) status = classifier_save(r->c, r->o->output_dir, err);
@@ -424,6 +454,33 @@ cloze_status eval_run(options *o, const cloze_callbacks *callbacks, buf *results
     run r = {.o = o, .callbacks = callbacks};
     buf_init(&r.notes, 1 << 20);
     cloze_status status = eval_all(&r, results, err);
+    run_close(&r);
+    return status;
+}
+
+/* ---- a forecast ---- */
+
+static cloze_status forecast_all(run *r, const char *dir, forecast *out, cloze_error *err) {
+    CLOZE_TRY(find_files(r, err));
+    CLOZE_TRY(read_train(r, err));
+    if (r->o->do_eval) CLOZE_TRY(read_dev(r, &r->labels, err));
+    forecast_source source = {.o = r->o,
+                              .callbacks = r->callbacks,
+                              .model_dir = dir,
+                              .classifier = new_classifier(r),
+                              .labels = &r->labels,
+                              .train = &r->train,
+                              .dev = r->dev.n ? &r->dev : NULL,
+                              .class_weights = r->class_weights};
+    return forecast_make(&source, out, err);
+}
+
+cloze_status forecast_run(const options *o, const cloze_callbacks *callbacks, const char *model_dir,
+                          forecast *out, cloze_error *err) {
+    options flags = *o; /* a run may fill in some; its strings stay the caller's */
+    run r = {.o = &flags, .callbacks = callbacks};
+    buf_init(&r.notes, 1 << 20);
+    cloze_status status = forecast_all(&r, model_dir, out, err);
     run_close(&r);
     return status;
 }

@@ -23,12 +23,7 @@ void train_loop_plan(train_loop *l, int64_t max_steps, double num_train_epochs) 
     l->state.logging_steps = o->logging_steps;
     l->state.eval_steps = o->eval_steps;
     l->state.save_steps = o->save_steps;
-    l->schedule = (schedule){
-        .kind = schedule_from_name(o->lr_scheduler_type),
-        .total_steps = max_steps,
-        .warmup_steps = o->warmup_steps > 0 ? o->warmup_steps
-                                            : (int64_t)ceil(o->warmup_ratio * (double)max_steps),
-        .peak = o->learning_rate};
+    l->schedule = schedule_make(o, max_steps);
 }
 
 /* A best checkpoint is named relative to where the run was started: it is looked for beside the
@@ -111,7 +106,7 @@ cloze_status train_loop_begin(train_loop *l, const char *resume, cloze_error *er
     if (resume) CLOZE_TRY(restore(l, resume, err));
     CLOZE_TRY(dir_create(l->o->output_dir, err));
     CLOZE_TRY(output_dir_begin(l->o, resume, err));
-    return events_open(&l->events, l->o->output_dir, err);
+    return events_open_run(&l->events, l->o, err);
 }
 
 void train_loop_start(train_loop *l, const char *task) {
@@ -128,6 +123,8 @@ double train_loop_rate(const train_loop *l, int64_t step) {
 
 cloze_status train_loop_step(train_loop *l, double loss, int64_t n_examples, cloze_error *err) {
     trainer_state *s = &l->state;
+    l->good_step = l->saved_step;
+    CLOZE_TRY(train_loop_prune(l, err));
     double m = schedule_multiplier(&l->schedule, s->global_step);
     optimizer_rates rates = {l->o->learning_rate * m, l->o->ppt_learning_rate * m};
     CLOZE_TRY(optimizer_step(l->block, l->session->backend, l->session->device, l->o, &rates,
@@ -147,9 +144,10 @@ cloze_status train_loop_step(train_loop *l, double loss, int64_t n_examples, clo
 
 /* ---- logging ---- */
 
-bool train_loop_logs_now(const train_loop *l) {
+bool train_loop_logs_now(const train_loop *l, bool end_of_epoch) {
     int64_t step = l->state.global_step;
-    return step % l->o->logging_steps == 0 || (step == 1 && l->o->logging_first_step);
+    return schedule_is_due(l->o->logging_strategy, l->o->logging_steps, step, end_of_epoch) ||
+           (step == 1 && l->o->logging_first_step);
 }
 
 void train_loop_log_loss(train_loop *l, const char *speed) {
@@ -170,6 +168,7 @@ void train_loop_log_loss(train_loop *l, const char *speed) {
              loss, rate, speed, s->epoch);
     events_scalar(&l->events, "train/loss", s->global_step, loss);
     events_scalar(&l->events, "train/learning_rate", s->global_step, rate);
+    events_scalar(&l->events, "train/epoch", s->global_step, s->epoch);
     s->logged_loss = 0;
     s->logged_steps = 0;
 }
@@ -180,29 +179,53 @@ double train_loop_seconds(const train_loop *l) {
     return l->seconds_before + (l->started > 0 ? clock_seconds() - l->started : 0);
 }
 
-/* What a failed checkpoint means for the run. */
-static cloze_status tell_last_good(const train_loop *l, cloze_status status, cloze_error *err) {
-    if (status == CLOZE_ERR_IO && err && l->saved_step > 0) {
-        cloze_error first = *err;
-        error_set(err, status,
-                  "%s; checkpoint-%lld is whole, --resume_from_checkpoint last goes on "
-                  "from it",
-                  first.message, (long long)l->saved_step);
-    }
+cloze_status train_loop_tell_last_good(const train_loop *l, cloze_status status, cloze_error *err) {
+    if (!err || (status != CLOZE_ERR_IO && status != CLOZE_ERR_NONFINITE)) return status;
+    cloze_error first = *err;
+    bool io = status == CLOZE_ERR_IO;
+    int64_t step = io ? l->saved_step : l->good_step;
+    if (step > 0)
+        error_set(err, status, "%s; %s/checkpoint-%lld is whole%s", first.message, l->o->output_dir,
+                  (long long)step,
+                  io ? ", --resume_from_checkpoint last goes on from it"
+                     : " and good, --model_name_or_path starts from it");
+    else if (!io)
+        error_set(err, status, "%s; no good checkpoint was written before (--save_steps)",
+                  first.message);
     return status;
+}
+
+cloze_status train_loop_check_weights(const train_loop *l, cloze_error *err) {
+    bool finite;
+    CLOZE_TRY(
+        param_block_is_finite(l->block, l->session->backend, l->session->device, &finite, err));
+    if (!finite)
+        CLOZE_FAIL(err, NONFINITE,
+                   "the weights became non-finite at step %lld; try a smaller --learning_rate (now "
+                   "%g)",
+                   (long long)l->state.global_step, l->o->learning_rate);
+    return CLOZE_OK;
 }
 
 cloze_status train_loop_save(train_loop *l, cloze_error *err) {
     trainer_state *s = &l->state;
     if (l->saved_step == s->global_step) return CLOZE_OK;
+    CLOZE_TRY(train_loop_check_weights(l, err));
     s->seconds = train_loop_seconds(l);
     checkpoint_source source = {l->save_model, l->model, l->block, s, l->o};
     cloze_status status = checkpoint_save(&source, l->o->output_dir, err);
-    if (status != CLOZE_OK) return tell_last_good(l, status, err);
+    if (status != CLOZE_OK) return train_loop_tell_last_good(l, status, err);
     l->saved_step = s->global_step;
     log_line(l->callbacks, CLOZE_LOG_INFO, "Saving model checkpoint to %s/checkpoint-%lld",
              l->o->output_dir, (long long)l->saved_step);
-    if (l->o->save_total_limit == 0) return CLOZE_OK;
+    l->prune_due = l->o->save_total_limit > 0;
+    return CLOZE_OK;
+}
+
+cloze_status train_loop_prune(train_loop *l, cloze_error *err) {
+    const trainer_state *s = &l->state;
+    if (!l->prune_due) return CLOZE_OK;
+    l->prune_due = false;
     const char *best = s->best_model_checkpoint;
     if (best && !checkpoint_is_within(best, l->o->output_dir)) best = NULL;
     return checkpoint_prune(l->o->output_dir, l->o->save_total_limit, l->saved_step, best, err);
@@ -210,6 +233,7 @@ cloze_status train_loop_save(train_loop *l, cloze_error *err) {
 
 cloze_status train_loop_interrupt(train_loop *l, cloze_error *err) {
     CLOZE_TRY(train_loop_save(l, err));
+    CLOZE_TRY(train_loop_prune(l, err));
     CLOZE_FAIL(err, INTERRUPTED,
                "interrupted at step %lld; %s/checkpoint-%lld was written (the same command with "
                "--resume_from_checkpoint last goes on)",

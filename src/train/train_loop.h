@@ -29,6 +29,8 @@ typedef struct train_loop {
     double seconds_before; /* of training, by earlier processes of the run */
     int64_t examples_done; /* by this process */
     int64_t saved_step;    /* of the last checkpoint, so that none is written twice */
+    int64_t good_step;     /* of the last one whose weights gave a finite loss since */
+    bool prune_due;        /* older ones go when this one has shown to be good */
 } train_loop;
 
 void train_loop_init(train_loop *l);
@@ -49,9 +51,18 @@ cloze_status train_loop_step(train_loop *l, double loss, int64_t n_examples, clo
 /* Logs the mean loss since the last time, when something is there to log; `speed` ("" or ", 3
  * tokens/s") goes into the line. */
 void train_loop_log_loss(train_loop *l, const char *speed);
-bool train_loop_logs_now(const train_loop *l);
-/* A checkpoint of this step, unless there is one; then prunes, sparing the best. */
+bool train_loop_logs_now(const train_loop *l, bool end_of_epoch);
+/* ERR_NONFINITE when the last step left weights that are no numbers: asked before they are written
+ * anywhere, so that what is on the disk stays good. */
+cloze_status train_loop_check_weights(const train_loop *l, cloze_error *err);
+/* Adds to the message of a run that failed with `status` where its last good checkpoint is; returns
+ * status. */
+cloze_status train_loop_tell_last_good(const train_loop *l, cloze_status status, cloze_error *err);
+/* A checkpoint of this step, unless there is one. Older ones are pruned after the next step: a loss
+ * that is no number then leaves them. */
 cloze_status train_loop_save(train_loop *l, cloze_error *err);
+/* Prunes what is due, sparing the best: also at the end of a run. */
+cloze_status train_loop_prune(train_loop *l, cloze_error *err);
 /* Writes a checkpoint and fails with ERR_INTERRUPTED, which tells how to go on. */
 cloze_status train_loop_interrupt(train_loop *l, cloze_error *err);
 /* Seconds of training so far, of earlier processes of the run too. */

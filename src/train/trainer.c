@@ -9,43 +9,13 @@
 
 /* ---- one optimizer step ---- */
 
-/* Forward and backward of one micro-batch; adds its loss, already divided by the step's example
- * count. */
-static cloze_status run_batch(trainer *t, const batch_plan *plan, int64_t i, int64_t micro,
-                              int64_t n_examples, double *loss, cloze_error *err) {
-    const packed_batch *views[SESSION_MAX_VIEWS];
-    tape *tp = t->session->tape;
-    float value = 0;
-    CLOZE_TRY(session_fill(t->session, &t->encoded, plan, i, views, err));
-    uint64_t key = rng_mix(rng_mix(rng_mix((uint64_t)t->o->seed, 0x7374657073ull),
-                                   (uint64_t)t->loop.state.global_step),
-                           (uint64_t)micro);
-    classifier_run run = {.dropout = t->dropout, .checkpointing = t->o->gradient_checkpointing};
-    cross_entropy_options ce = {.labels = views[0]->labels, .scale = 1.0f / (float)n_examples};
-    tape_begin_step(tp, true, key, NULL, 0);
-    var *logits = classifier_logits(tp, *t->c, views, &run);
-    var *root = op_cross_entropy(tp, logits, &ce);
-    CLOZE_TRY(tape_status(tp, err));
-    CLOZE_TRY(tape_read(tp, root, &value, err));
-    *loss += (double)value;
-    if (!isfinite(value) && t->loop.state.global_step == 0) /* before any step: read like that? */
-        CLOZE_TRY(model_check_finite(classifier_model(*t->c), err));
-    if (!isfinite(value))
-        CLOZE_FAIL(err, NONFINITE,
-                   "the loss became %g at step %lld; try a smaller --learning_rate (now %g) or "
-                   "without --bf16",
-                   (double)value, (long long)t->loop.state.global_step + 1, t->o->learning_rate);
-    return tape_backward(tp, &root, NULL, 1, err);
-}
-
 /* Batches [first, last) of the plan are one step. */
 static cloze_status run_step(trainer *t, const batch_plan *plan, int64_t first, int64_t last,
                              cloze_error *err) {
-    double loss = 0;
-    int64_t n_examples = plan->starts[last] - plan->starts[first];
-    for (int64_t i = first; i < last; i++)
-        CLOZE_TRY(run_batch(t, plan, i, i - first, n_examples, &loss, err));
-    return train_loop_step(&t->loop, loss, n_examples, err);
+    double loss;
+    CLOZE_TRY(step_gradients(t->session, *t->c, &t->encoded, &t->settings, plan, first, last,
+                             t->loop.state.global_step, &loss, err));
+    return train_loop_step(&t->loop, loss, plan->starts[last] - plan->starts[first], err);
 }
 
 /* ---- epochs ---- */
@@ -53,12 +23,9 @@ static cloze_status run_step(trainer *t, const batch_plan *plan, int64_t first, 
 /* The rest of the pass over the data that the state is in. */
 static cloze_status run_epoch(trainer *t, cloze_error *err) {
     batch_plan plan = {0};
-    batch_options bo = {.batch_size = (int32_t)t->o->per_device_train_batch_size,
-                        .drop_last = t->o->dataloader_drop_last};
     int64_t accumulate = t->o->gradient_accumulation_steps;
     trainer_state *s = &t->loop.state;
-    CLOZE_TRY(batch_plan_shuffled(&t->encoded.sets[0], &bo, (uint64_t)t->o->seed, s->data_epoch,
-                                  &plan, err));
+    CLOZE_TRY(step_plan(t->o, &t->encoded.sets[0], s->data_epoch, &plan, err));
     cloze_status status = CLOZE_OK;
     while (s->data_position < plan.n_batches && status == CLOZE_OK && !trainer_done(t)) {
         int64_t first = s->data_position, last = first + accumulate;
@@ -75,26 +42,6 @@ static cloze_status run_epoch(trainer *t, cloze_error *err) {
 
 bool trainer_done(const trainer *t) {
     return t->stop || t->loop.state.global_step >= t->loop.state.max_steps;
-}
-
-static cloze_status count_steps(trainer *t, cloze_error *err) {
-    const options *o = t->o;
-    int64_t n = t->encoded.n, size = o->per_device_train_batch_size;
-    int64_t batches = o->dataloader_drop_last ? n / size : (n + size - 1) / size;
-    if (batches == 0)
-        CLOZE_FAIL(err, DATA,
-                   "%lld training examples make no batch of %lld with --dataloader_drop_last",
-                   (long long)n, (long long)size);
-    int64_t per_epoch =
-        (batches + o->gradient_accumulation_steps - 1) / o->gradient_accumulation_steps;
-    int64_t max_steps =
-        o->max_steps > 0 ? o->max_steps : (int64_t)ceil(o->num_train_epochs * (double)per_epoch);
-    double epochs =
-        o->max_steps > 0 ? ceil((double)o->max_steps / (double)per_epoch) : o->num_train_epochs;
-    t->n_batches = batches;
-    t->loop.state.train_batch_size = size;
-    train_loop_plan(&t->loop, max_steps, epochs);
-    return CLOZE_OK;
 }
 
 static void announce(trainer *t) {
@@ -138,14 +85,32 @@ static cloze_status save_classifier(void *c, const char *dir, cloze_error *err) 
     return classifier_save(*(classifier **)c, dir, err);
 }
 
+/* R-Drop compares two passes, which are one where nothing is dropped. */
+static void tell_of_missing_dropout(const trainer *t) {
+    const model_config *c = model_get_config(classifier_model(*t->c));
+    const options *o = t->o;
+    double hidden = o->hidden_dropout_prob < 0 ? c->hidden_dropout_prob : o->hidden_dropout_prob,
+           attention = o->attention_probs_dropout_prob < 0 ? c->attention_probs_dropout_prob
+                                                           : o->attention_probs_dropout_prob;
+    if (!o->use_rdrop || hidden > 0 || attention > 0) return;
+    log_line(t->callbacks, CLOZE_LOG_WARN,
+             "--use_rdrop takes twice the time and changes nothing: this model has no dropout; add "
+             "--hidden_dropout_prob 0.1");
+}
+
 static cloze_status prepare(trainer *t, cloze_error *err) {
     const options *o = t->o;
     const dataset *train = t->data->train, *dev = t->data->dev;
+    step_count count;
     model *m = classifier_model(*t->c);
-    t->dropout = !o->freeze_dropout;
     model_set_dropout(m, o->hidden_dropout_prob, o->attention_probs_dropout_prob);
+    t->settings = step_settings_make(o, t->data->class_weights);
+    tell_of_missing_dropout(t);
     CLOZE_TRY(encoded_views_build(*t->c, train->examples, train->n, &t->encoded, err));
-    CLOZE_TRY(count_steps(t, err));
+    CLOZE_TRY(step_count_make(o, train->n, &count, err));
+    t->n_batches = count.n_batches;
+    t->loop.state.train_batch_size = o->per_device_train_batch_size;
+    train_loop_plan(&t->loop, count.max_steps, count.num_train_epochs);
     CLOZE_TRY(classifier_train_begin(*t->c, o->freeze_plm, &t->loop.block, err));
     t->loop.state.train_hash = hash_data(train, classifier_labels(*t->c));
     if (dev) t->loop.state.dev_hash = hash_data(dev, classifier_labels(*t->c));
@@ -182,6 +147,7 @@ cloze_status trainer_run(classifier **c, session *s, const options *o, const tra
     train_loop_init(&t.loop);
     const trainer_state *end = &t.loop.state;
     cloze_status status = run(&t, err);
+    if (status == CLOZE_ERR_NONFINITE) train_loop_tell_last_good(&t.loop, status, err);
     result->steps = end->global_step;
     result->epoch = end->epoch;
     result->train_loss = end->global_step ? end->loss_sum / (double)end->global_step : 0;

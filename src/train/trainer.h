@@ -18,6 +18,7 @@ typedef struct trainer_data {
     const dataset *dev;   /* NULL when nothing is evaluated */
     const char *resume;   /* the checkpoint that *c was opened from and training goes on from, or
                              NULL */
+    const float *class_weights; /* (C) of the loss, or NULL */
 } trainer_data;
 
 typedef struct trainer_result {

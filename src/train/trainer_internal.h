@@ -3,6 +3,7 @@
 #define CLOZE_TRAIN_TRAINER_INTERNAL_H
 
 #include "train/train_loop.h"
+#include "train/train_step.h"
 #include "train/trainer.h"
 
 typedef struct trainer {
@@ -14,7 +15,7 @@ typedef struct trainer {
     encoded_views encoded; /* of the training set */
     int64_t n_batches;     /* of an epoch */
     train_loop loop;       /* its block lives as long as *c */
-    bool dropout;
+    step_settings settings;
     bool stop; /* early stopping has decided */
 } trainer;
 

@@ -56,6 +56,7 @@ cloze_status trainer_evaluate(classifier *c, session *s, const dataset *data, in
 /* ---- the best ---- */
 
 static bool smaller_is_better(const trainer *t) {
+    if (OPTION_IS_SET(t->o, greater_is_better)) return !t->o->greater_is_better;
     return strstr(t->o->metric_for_best_model, "loss") != NULL;
 }
 
@@ -94,10 +95,24 @@ static cloze_status note_best(trainer *t, double value, cloze_error *err) {
     return t->o->load_best_model_at_end ? save_best(t, err) : CLOZE_OK;
 }
 
+static void put_metric_events(trainer *t, const metrics *m) {
+    static const char *const NAMES[] = {"loss", "accuracy", "macro_f1", "micro_f1"};
+    events_file *events = &t->loop.events;
+    int64_t step = t->loop.state.global_step;
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        char tag[32];
+        double value = 0;
+        snprintf(tag, sizeof tag, "eval/%s", NAMES[i]);
+        if (metrics_get(m, NAMES[i], &value)) events_scalar(events, tag, step, value);
+    }
+    double seconds = m->seconds > 0 ? m->seconds : 1e-9;
+    events_scalar(events, "eval/runtime", step, m->seconds);
+    events_scalar(events, "eval/samples_per_second", step, (double)m->n / seconds);
+}
+
 static void log_metrics(trainer *t, const metrics *m) {
     buf b;
     trainer_state *s = &t->loop.state;
-    events_file *events = &t->loop.events;
     buf_init(&b, 1 << 16);
     metrics_write_json(m, "eval", classifier_labels(*t->c),
                        (int32_t)t->o->per_device_eval_batch_size, false, &b);
@@ -106,9 +121,7 @@ static void log_metrics(trainer *t, const metrics *m) {
     log_line(t->callbacks, CLOZE_LOG_INFO,
              "step %lld: eval_loss %.4f, eval_accuracy %.4f, eval_macro_f1 %.4f (epoch %.2f)",
              (long long)s->global_step, m->loss, m->accuracy, m->macro_f1, s->epoch);
-    events_scalar(events, "eval/loss", s->global_step, m->loss);
-    events_scalar(events, "eval/accuracy", s->global_step, m->accuracy);
-    events_scalar(events, "eval/macro_f1", s->global_step, m->macro_f1);
+    put_metric_events(t, m);
 }
 
 static cloze_status evaluate_now(trainer *t, cloze_error *err) {
@@ -133,17 +146,20 @@ static cloze_status evaluate_now(trainer *t, cloze_error *err) {
 
 static bool evaluation_is_due(const trainer *t, bool end_of_epoch) {
     const trainer_state *s = &t->loop.state;
+    const options *o = t->o;
+    bool by_epoch = strcmp(o->evaluation_strategy, "epoch") == 0;
+    double stands = by_epoch ? s->epoch : (double)s->global_step;
     if (!t->data->dev) return false;
-    return schedule_is_due(t->o->evaluation_strategy, t->o->eval_steps, s->global_step,
-                           end_of_epoch) ||
-           (s->global_step >= s->max_steps && t->o->load_best_model_at_end);
+    return (stands >= o->eval_delay &&
+            schedule_is_due(o->evaluation_strategy, o->eval_steps, s->global_step, end_of_epoch)) ||
+           (s->global_step >= s->max_steps && o->load_best_model_at_end);
 }
 
 cloze_status trainer_after_step(trainer *t, bool end_of_epoch, cloze_error *err) {
     const options *o = t->o;
     train_loop *l = &t->loop;
     bool last = l->state.global_step >= l->state.max_steps, interrupted = false;
-    if (train_loop_logs_now(l)) train_loop_log_loss(l, "");
+    if (train_loop_logs_now(l, end_of_epoch)) train_loop_log_loss(l, "");
     if (evaluation_is_due(t, end_of_epoch)) {
         cloze_status status = evaluate_now(t, err);
         interrupted = status == CLOZE_ERR_INTERRUPTED;
@@ -174,6 +190,8 @@ static cloze_status load_best(trainer *t, cloze_error *err) {
 
 cloze_status trainer_finish(trainer *t, cloze_error *err) {
     train_loop_log_loss(&t->loop, "");
+    CLOZE_TRY(train_loop_check_weights(&t->loop, err));
+    CLOZE_TRY(train_loop_prune(&t->loop, err));
     CLOZE_TRY(trainer_state_write(&t->loop.state, t->o->output_dir, err));
     if (!t->o->load_best_model_at_end || !t->loop.state.best_model_checkpoint) return CLOZE_OK;
     return load_best(t, err);

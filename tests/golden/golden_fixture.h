@@ -99,7 +99,7 @@ static void fixture_choose_rows(fixture *f, int64_t n_labels) {
     }
 }
 
-static fixture *fixture_open(const char *dir) {
+static __attribute__((unused)) fixture *fixture_open(const char *dir) {
     int64_t n = 0, n_labels = 0;
     fixture *f = mem_calloc(1, sizeof *f);
     assert_non_null(f);
@@ -125,7 +125,7 @@ static fixture *fixture_open(const char *dir) {
     return f;
 }
 
-static void fixture_close(fixture *f) {
+static __attribute__((unused)) void fixture_close(fixture *f) {
     if (!f) return;
     mem_free((void *)f->batch.offsets);
     mem_free((void *)f->batch.input_ids);
@@ -139,7 +139,7 @@ static void fixture_close(fixture *f) {
     mem_free(f);
 }
 
-static model *open_model(const char *dir, model_head head) {
+static __attribute__((unused)) model *open_model(const char *dir, model_head head) {
     model *m = NULL;
     model_open_options options = {.head = head, .require_head = true};
     MUST(model_open(dir, &options, &m, err));
@@ -168,7 +168,8 @@ static void engine_close(engine *e) {
 }
 
 /* Logits (R,V) or (B,C) at the rows that the fixture reads. */
-static var *head_logits(const fixture *f, model *m, tape *t, bool checkpointing) {
+static __attribute__((unused)) var *head_logits(const fixture *f, model *m, tape *t,
+                                                bool checkpointing) {
     var *rows = model_encode_rows(t, m, &f->batch, f->rows, f->n_rows, checkpointing);
     if (f->head == MODEL_HEAD_SEQUENCE_CLASSIFICATION) return model_classify(t, m, rows);
     return model_masked_lm_logits(t, m, model_masked_lm_transform(t, m, rows), NULL, 0);

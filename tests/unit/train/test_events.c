@@ -151,7 +151,7 @@ static void frames_and_values(void **unused) {
                    {"a", 9007199254740991, 0}, {"eval/loss", 3, NAN}};
     events_file e = {0};
     event got[8];
-    MUST(events_open(&e, test_dir, err));
+    MUST(events_open(&e, at("runs"), err));
     for (size_t i = 0; i < COUNT(scalars); i++)
         events_scalar(&e, scalars[i].tag, scalars[i].step, scalars[i].value);
     /* each is on the disk at once: TensorBoard reads along */
@@ -176,9 +176,31 @@ static void closed_files_take_events_silently(void **unused) {
     assert_null(e.stream);
 }
 
+static void reports_go_where_they_are_asked_for(void **unused) {
+    options o;
+    events_file e = {0};
+    MUST(options_parse(&o, 'T', 0, NULL, err));
+    o.output_dir = test_dir;
+    MUST(events_open_run(&e, &o, err));
+    events_close(&e);
+    assert_non_null(strstr(event_file(), "/runs/events"));
+    o.report_to = "none";
+    o.logging_dir = at("none");
+    MUST(events_open_run(&e, &o, err));
+    assert_null(e.stream);
+    assert_false(file_exists(at("none")));
+    o.report_to = "all";
+    o.logging_dir = at("elsewhere/deep");
+    MUST(events_open_run(&e, &o, err));
+    assert_non_null(e.stream);
+    events_close(&e);
+    assert_true(file_is_dir(at("elsewhere/deep")));
+    options_deinit(&o);
+}
+
 static cloze_status open_and_write(void *ctx, cloze_error *err) {
     events_file e = {0};
-    cloze_status status = events_open(&e, test_dir, err);
+    cloze_status status = events_open(&e, at("runs"), err);
     events_scalar(&e, "tag", 1, 1);
     events_close(&e);
     return status;
@@ -193,6 +215,8 @@ int main(void) {
         cmocka_unit_test(the_readers_sum_is_crc32c),
         cmocka_unit_test_setup_teardown(frames_and_values, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(closed_files_take_events_silently, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(reports_go_where_they_are_asked_for, dir_setup,
+                                        dir_teardown),
         cmocka_unit_test_setup_teardown(want_of_memory_is_survived, dir_setup, dir_teardown),
     };
     return cmocka_run_group_tests(tests, reader_setup, NULL);

@@ -87,7 +87,7 @@ static void dashes_underscores_and_equals(void **unused) {
     assert_int_equal(o.max_steps, -1);
     assert_string_equal(o.prompt, "a=b");
     assert_int_equal(o.seed, 2);
-    assert_string_equal(o.note, "");
+    assert_int_equal(o.notes.len, 0);
     options_deinit(&o);
     o = parse('T', ARGS("--prompt", "", "--data_dir", "-"));
     assert_string_equal(o.prompt, "");
@@ -227,16 +227,17 @@ static void missing_values_are_told(void **unused) {
 static void of_two_values_the_last_counts_and_a_note_says_so(void **unused) {
     options o = parse('T', ARGS("--seed", "1", "--seed=2"));
     assert_int_equal(o.seed, 2);
-    assert_string_equal(o.note, "--seed is given twice: 2 counts, not 1");
+    assert_string_equal(o.notes.data, "--seed is given twice: 2 counts, not 1\n");
     options_deinit(&o);
     o = parse('T', ARGS("--per_device_train_batch_size", "8", "--batch-size", "16"));
     assert_int_equal(o.per_device_train_batch_size, 16);
-    assert_string_equal(o.note, "--batch_size (the same as --per_device_train_batch_size) is given "
-                                "twice: 16 counts, not 8");
+    assert_string_equal(o.notes.data,
+                        "--batch_size (the same as --per_device_train_batch_size) is given "
+                        "twice: 16 counts, not 8\n");
     options_deinit(&o);
     o = parse('T', ARGS("--bf16", "--bf16", "false"));
     assert_false(o.bf16);
-    assert_string_equal(o.note, "--bf16 is given twice: false counts, not true");
+    assert_string_equal(o.notes.data, "--bf16 is given twice: false counts, not true\n");
     options_deinit(&o);
 }
 

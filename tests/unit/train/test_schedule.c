@@ -1,63 +1,71 @@
-/* Learning rates against figures of transformers 5.23 (get_scheduler, peak 3e-5). */
+/* Learning rates against figures of transformers' schedulers (tools/export_schedule_golden.py). */
 #include "train/schedule.h"
+
+#include "base/json.h"
 #include "unit/unit_support.h"
 
-static const int64_t STEPS[] = {0, 1, 2, 3, 5, 9, 10, 12};
-#define END (1e-7 / 3e-5)
-
-static const struct {
-    const char *name;
-    int64_t warmup, total;
-    double want[COUNT(STEPS)];
-} CASES[] = {
-    {"linear", 0, 10, {1, 0.9, 0.8, 0.7, 0.5, 0.1, 0, 0}},
-    {"linear", 3, 10, {0, 1 / 3., 2 / 3., 1, 5 / 7., 1 / 7., 0, 0}},
-    {"linear", 10, 10, {0, 0.1, 0.2, 0.3, 0.5, 0.9, 0, 0}},
-    {"linear", 0, 1, {1, 0, 0, 0, 0, 0, 0, 0}},
-    {"cosine",
-     0,
-     10,
-     {1, 0.9755282581475768, 0.9045084971874737, 0.7938926261462366, 0.5, 0.024471741852423234, 0,
-      0}},
-    {"cosine", 3, 10, {0, 1 / 3., 2 / 3., 1, 0.8117449009293668, 0.04951556604879048, 0, 0}},
-    {"cosine", 10, 10, {0, 0.1, 0.2, 0.3, 0.5, 0.9, 1, 0}},
-    {"constant", 3, 10, {1, 1, 1, 1, 1, 1, 1, 1}},
-    {"constant_with_warmup", 0, 10, {1, 1, 1, 1, 1, 1, 1, 1}},
-    {"constant_with_warmup", 3, 10, {0, 1 / 3., 2 / 3., 1, 1, 1, 1, 1}},
-    {"polynomial",
-     0,
-     10,
-     {1, 0.9003333333333333, 0.8006666666666666, 0.701, 0.5016666666666667, 0.103, END, END}},
-    {"polynomial",
-     3,
-     10,
-     {0, 1 / 3., 2 / 3., 1, 0.7152380952380952, 0.14571428571428577, END, END}},
-    {"polynomial", 0, 1, {1, END, END, END, END, END, END, END}},
-};
-
-static void figures_of_transformers(void **unused) {
-    for (size_t i = 0; i < COUNT(CASES); i++) {
-        schedule s = {schedule_from_name(CASES[i].name), CASES[i].warmup, CASES[i].total, 3e-5};
-        for (size_t k = 0; k < COUNT(STEPS); k++) {
-            double got = schedule_multiplier(&s, STEPS[k]);
-            if (!(fabs(got - CASES[i].want[k]) <= 1e-12))
-                fail_msg("%s, %lld of %lld to warm up, step %lld: %.17g, wanted %.17g",
-                         CASES[i].name, (long long)CASES[i].warmup, (long long)CASES[i].total,
-                         (long long)STEPS[k], got, CASES[i].want[k]);
-        }
+static void set_flags(options *o, const cJSON *flags) {
+    const cJSON *flag;
+    cJSON_ArrayForEach(flag, flags) {
+        char number[40];
+        snprintf(number, sizeof number, "%.17g", flag->valuedouble);
+        MUST(options_set(o, flag->string, cJSON_IsString(flag) ? flag->valuestring : number, err));
     }
 }
 
+static void figures_of_transformers(void **unused) {
+    cJSON *root;
+    const cJSON *item, *want;
+    MUST(json_parse_file(TESTS_DIR "/unit/train/fixtures/schedules.json", 1 << 20, CLOZE_ERR_DATA,
+                         &root, err));
+    const cJSON *cases = cJSON_GetObjectItemCaseSensitive(root, "cases");
+    assert_int_equal(cJSON_GetArraySize(cases), 45);
+    cJSON_ArrayForEach(item, cases) {
+        options o;
+        int64_t step = 0;
+        MUST(options_parse(&o, 'T', 0, NULL, err));
+        set_flags(&o, cJSON_GetObjectItemCaseSensitive(item, "flags"));
+        schedule s = schedule_make(&o, cJSON_GetObjectItemCaseSensitive(item, "total")->valueint);
+        cJSON_ArrayForEach(want, cJSON_GetObjectItemCaseSensitive(item, "multipliers")) {
+            double got = schedule_multiplier(&s, step);
+            if (!(fabs(got - want->valuedouble) <= 1e-12))
+                fail_msg("%s, %lld of %lld to warm up, step %lld: %.17g, wanted %.17g",
+                         o.lr_scheduler_type, (long long)s.warmup_steps, (long long)s.total_steps,
+                         (long long)step, got, want->valuedouble);
+            step++;
+        }
+        assert_int_equal(step, s.total_steps + 3);
+        options_deinit(&o);
+    }
+    json_destroy(root);
+}
+
+static void warmup_is_counted_in_steps_or_as_a_share(void **unused) {
+    options o;
+    MUST(options_parse(&o, 'T', 0, NULL, err));
+    MUST(options_set(&o, "warmup_ratio", "0.25", err));
+    assert_int_equal(schedule_make(&o, 10).warmup_steps, 3);
+    MUST(options_set(&o, "warmup_steps", "5", err));
+    assert_int_equal(schedule_make(&o, 10).warmup_steps, 5);
+    options_deinit(&o);
+}
+
 static void odd_settings_give_finite_rates(void **unused) {
-    for (int kind = SCHEDULE_LINEAR; kind <= SCHEDULE_POLYNOMIAL; kind++) {
-        static const int64_t SIZES[][2] = {{0, 0}, {5, 3}, {3, 3}, {1, 1}, {1000000000, 1}};
+    static const int64_t SIZES[][2] = {{0, 0}, {5, 3}, {3, 3}, {1, 1}, {1000000000, 1}};
+    for (int kind = 0; kind < SCHEDULE_COUNT; kind++) {
         for (size_t i = 0; i < COUNT(SIZES); i++) {
             for (int zero_peak = 0; zero_peak < 2; zero_peak++) {
-                schedule s = {(schedule_kind)kind, SIZES[i][0], SIZES[i][1], zero_peak ? 0 : 3e-5};
+                options o;
+                MUST(options_parse(&o, 'T', 0, NULL, err));
+                if (zero_peak) o.learning_rate = 0;
+                o.warmup_steps = SIZES[i][0];
+                schedule s = schedule_make(&o, SIZES[i][1]);
+                s.kind = (schedule_kind)kind;
                 for (int64_t step = 0; step < 8; step++) {
                     double m = schedule_multiplier(&s, step);
                     assert_true(m >= 0 && m <= 1);
                 }
+                options_deinit(&o);
             }
         }
     }
@@ -66,6 +74,7 @@ static void odd_settings_give_finite_rates(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_of_transformers),
+        cmocka_unit_test(warmup_is_counted_in_steps_or_as_a_share),
         cmocka_unit_test(odd_settings_give_finite_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,14 +3,7 @@
  * recomputation, a second run), which checkpoints are written, kept and loaded, and how it ends
  * when it cannot go on.
  */
-#include "base/json.h"
-#include "train/trainer.h"
-#include "unit/train/train_support.h"
-
-#define DROPOUT_BERT                                                                               \
-    "{\"model_type\": \"bert\", \"vocab_size\": 40, \"hidden_size\": 16, "                         \
-    "\"num_attention_heads\": 2, \"intermediate_size\": 24, \"num_hidden_layers\": 2, "            \
-    "\"max_position_embeddings\": 24, \"initializer_range\": 0.3}"
+#include "unit/train/toy_run.h"
 
 /* Allocations so far, at the end of each step: `interrupted` is asked between steps. */
 static struct {
@@ -24,119 +17,7 @@ static int note_allocations(void *user) {
     return 0;
 }
 
-enum { MAX_ARGS = 24 };
-#define ARGS(...) ((const char *const[MAX_ARGS + 1]){__VA_ARGS__})
-
-/* One training run and what it leaves. */
-typedef struct toy_run {
-    options o;
-    label_set labels;
-    dataset train, dev;
-    session session;
-    classifier *c;
-    trainer_result result;
-    cloze_callbacks callbacks;
-} toy_run;
-
-static int model_setup(void **state) {
-    if (dir_setup(state) != 0) return -1;
-    make_pretrained(at("model"), TOY_BERT, MODEL_HEAD_MASKED_LM);
-    make_pretrained(at("dropout"), DROPOUT_BERT, MODEL_HEAD_MASKED_LM);
-    return 0;
-}
-
-/* Opens everything; args as on the command line, without --output_dir. */
-static toy_run toy_open(const char *from, const char *out, const char *const args[]) {
-    toy_run r = {.labels = make_labels(ONE_TOKEN_LABELS)};
-    const char *argv[MAX_ARGS + 3] = {"--output_dir", out};
-    int n = 2;
-    for (; args[n - 2]; n++) argv[n] = args[n - 2];
-    MUST(options_parse(&r.o, 'T', n, (char *const *)argv, err));
-    r.train = toy_data(24, &r.labels, 1);
-    r.dev = toy_data(12, &r.labels, 2);
-    MUST(session_open(&r.session, "cpu", 1, r.o.bf16, err));
-    classifier_options c = {
-        .method = strcmp(r.o.method, "finetune") == 0 ? METHOD_FINETUNE : METHOD_PROMPT,
-        .verbalizer = strcmp(r.o.verbalizer, "manual") == 0 ? VERBALIZER_MANUAL : VERBALIZER_SOFT,
-        .prompt = "是",
-        .do_lower_case = -1,
-        .seed = (uint64_t)r.o.seed};
-    r.c = create_ok(at(from), &c, &r.labels);
-    return r;
-}
-
-static cloze_status toy_train(toy_run *r, cloze_error *err) {
-    trainer_data data = {&r->train, &r->dev, NULL};
-    return trainer_run(&r->c, &r->session, &r->o, &data, &r->callbacks, &r->result, err);
-}
-
-static void toy_close(toy_run *r) {
-    session_close(&r->session);
-    classifier_destroy(r->c);
-    mem_free(r->result.best_checkpoint);
-    dataset_deinit(&r->train);
-    dataset_deinit(&r->dev);
-    label_set_deinit(&r->labels);
-    options_deinit(&r->o);
-}
-
-static toy_run toy_run_ok(const char *from, const char *out, const char *const args[]) {
-    toy_run r = toy_open(from, out, args);
-    MUST(toy_train(&r, err));
-    return r;
-}
-
-static metrics evaluate(toy_run *r, const dataset *d) {
-    metrics m;
-    MUST(trainer_evaluate(r->c, &r->session, d, 8, "eval", NULL, &m, NULL, err));
-    return m;
-}
-
-static cJSON *read_json(const char *dir, const char *name) {
-    cJSON *json = NULL;
-    char *path = path_join(dir, name);
-    MUST(json_parse_file(path, 1 << 24, CLOZE_ERR_DATA, &json, err));
-    mem_free(path);
-    return json;
-}
-
-static double number_of(const cJSON *json, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
-    if (!cJSON_IsNumber(item)) fail_msg("there is no number %s", key);
-    return item->valuedouble;
-}
-
-/* Largest difference of all parameters of two classifiers. */
-static double largest_difference(classifier *a, classifier *b) {
-    nn_state *x = model_get_state(classifier_model(a)), *y = model_get_state(classifier_model(b));
-    double worst = 0;
-    for (int i = 0; i < x->n_params; i++) {
-        const tensor *u = &x->params[i]->w.t, *v = &y->params[i]->w.t;
-        assert_true(u->dtype == DTYPE_F32 && v->dtype == DTYPE_F32 && u->ld == u->cols);
-        for (int64_t k = 0; k < u->rows * u->cols; k++) {
-            double d = fabs((double)((const float *)u->data)[k] - ((const float *)v->data)[k]);
-            if (!(d <= worst)) worst = d;
-        }
-    }
-    return worst;
-}
-
-/* Largest difference of the logits on the dev set: what is left of rounding noise, which Adam
- * makes steps of where there is no gradient at all (a key's bias). */
-static double logit_difference(toy_run *a, toy_run *b) {
-    float *x = predict(&a->session, a->c, &a->dev, 4), *y = predict(&b->session, b->c, &b->dev, 4);
-    double worst = 0;
-    for (int64_t i = 0; i < a->dev.n * a->labels.n; i++)
-        worst = fmax(worst, fabs((double)x[i] - (double)y[i]));
-    mem_free(x);
-    mem_free(y);
-    return worst;
-}
-
 /* ---- learning ---- */
-
-#define FAST                                                                                       \
-    "--learning_rate", "3e-3", "--ppt_learning_rate", "1e-2", "--per_device_train_batch_size", "8"
 
 static void every_method_learns(void **unused) {
     static const char *const METHODS[][4] = {
@@ -167,8 +48,6 @@ static void every_method_learns(void **unused) {
 }
 
 /* ---- what must not change the result ---- */
-
-#define SIX_STEPS FAST, "--max_steps", "6", "--save_strategy", "no"
 
 static void accumulation_equals_a_larger_batch(void **unused) {
     static const struct {
@@ -693,6 +572,32 @@ static void diverging_names_the_step(void **unused) {
     }
 }
 
+/* However few checkpoints are kept, one stays from which the loss was a number. */
+static void the_last_good_checkpoint_stays(void **unused) {
+    toy_run r = toy_run_ok("model", at("out"), ARGS(FAST, "--max_steps", "2", "--save_steps", "2"));
+    toy_close(&r);
+    r = toy_open("model", at("out"),
+                 ARGS(FAST, "--max_steps", "40", "--save_steps", "1", "--save_total_limit", "1",
+                      "--max_grad_norm", "0", "--resume_from_checkpoint", "last"));
+    r.o.learning_rate = 1e10;
+    classifier_destroy(r.c);
+    r.c = open_ok(at("out/checkpoint-2"));
+    trainer_data data = {.train = &r.train, .dev = &r.dev, .resume = at("out/checkpoint-2")};
+    MUST_FAIL(CLOZE_ERR_NONFINITE, "is whole and good",
+              trainer_run(&r.c, &r.session, &r.o, &data, &r.callbacks, &r.result, err));
+    classifier *c = open_ok(at("out/checkpoint-2"));
+    float *logits = predict(&r.session, c, &r.dev, 4);
+    for (int64_t i = 0; i < r.dev.n * r.labels.n; i++) assert_true(isfinite(logits[i]));
+    mem_free(logits);
+    classifier_destroy(c);
+    toy_close(&r);
+    r = toy_open("model", at("other"), ARGS(SIX_STEPS));
+    r.o.learning_rate = 1e10;
+    MUST_FAIL(CLOZE_ERR_NONFINITE, "no good checkpoint was written before", toy_train(&r, err));
+    assert_string_equal(list_dir(at("other"), "checkpoint-"), "");
+    toy_close(&r);
+}
+
 static void unwritable_places_are_named(void **unused) {
     put_file(at("file"), "x");
     toy_run r = toy_open("model", at("file"), ARGS(SIX_STEPS));
@@ -734,7 +639,7 @@ static cloze_status train_once(void *ctx, cloze_error *err) {
     memory_case *m = ctx;
     classifier *c = NULL;
     trainer_result result = {0};
-    trainer_data data = {&m->run.train, &m->run.dev, NULL};
+    trainer_data data = {.train = &m->run.train, .dev = &m->run.dev};
     cloze_status status = classifier_create(at("model"), &m->options, &m->run.labels, &c, err);
     if (status == CLOZE_OK)
         status = trainer_run(&c, &m->run.session, &m->run.o, &data, NULL, &result, err);
@@ -756,8 +661,6 @@ static void want_of_memory_is_survived(void **unused) {
     assert_true(fail_each_allocation(train_once, &m, 3) > 50);
     toy_close(&m.run);
 }
-
-#define MODEL_TEST(f) cmocka_unit_test_setup_teardown(f, model_setup, dir_teardown)
 
 /* After the first pass over the data, whose batches have all shapes there are, a step allocates
  * nothing; a new pass allocates its plan. */
@@ -801,6 +704,7 @@ int main(void) {
         MODEL_TEST(early_stopping_stops),
         MODEL_TEST(interruption_leaves_a_checkpoint),
         MODEL_TEST(diverging_names_the_step),
+        MODEL_TEST(the_last_good_checkpoint_stays),
         MODEL_TEST(unwritable_places_are_named),
         MODEL_TEST(earlier_checkpoints_are_replaced),
         MODEL_TEST(too_few_examples_for_a_batch),
