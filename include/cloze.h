@@ -109,6 +109,11 @@ CLOZE_API cloze_status cloze_eval(cloze_args args, const cloze_callbacks *callba
 CLOZE_API cloze_status cloze_pretrain(cloze_args args, const cloze_callbacks *callbacks,
                                       char **result, cloze_error *err);
 
+/* Writes a model or run in another format. Result: {"output_dir", "format", "dtype", "tensors",
+ * "parameters", "bytes"}. */
+CLOZE_API cloze_status cloze_convert(cloze_args args, const cloze_callbacks *callbacks,
+                                     char **result, cloze_error *err);
+
 /* Receives the output of the streaming commands piece by piece, in order; each piece is whole
  * lines. A non-zero return ends the call with CLOZE_ERR_IO. */
 typedef int (*cloze_write)(void *user, const char *text, size_t n);

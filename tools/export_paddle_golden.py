@@ -2,11 +2,13 @@
 """Fixtures of tiny random PaddleNLP models: what Paddle computes, stored for tests/golden/test_golden_paddle.c.
 
 Without an option it computes everything anew in a temporary directory and compares with what is
-stored (tests/golden/paddle); --refresh writes it.
+stored (tests/golden/paddle); --refresh writes it. The two run directories of PaddleNLP 2.3.5 to 2.4.0
+need that version's prompt package (on 2.8.1's models): the folder paddlenlp/prompt of its wheel.
 
-    tools/export_paddle_golden.py [--refresh]
+    tools/export_paddle_golden.py [--refresh] [--prompt_2_4 DIR]
 """
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -16,6 +18,7 @@ import numpy as np
 import paddle
 from safetensors.numpy import load_file
 
+import paddle_runs
 from paddle_reference import (build_model, fixture_tensors, make_batch, tiny, versions, write_fixture,
                               write_json)
 
@@ -92,13 +95,17 @@ def cases():
     ]
 
 
-def generate(root):
+def generate(root, prompt_2_4):
     for i, (name, family, head, changes, write) in enumerate(cases()):
         model = build_model(family, head, tiny(family, **changes), seed=100 + i)
         directory = root / name
         write(model, directory)
         batch = make_batch(model, head, LENGTHS, seed=200 + i)
         write_fixture(directory, fixture_tensors(model, head, batch), head)
+    paddle_runs.write_later(root / "run")
+    if prompt_2_4:
+        paddle_runs.write_first(root / "run_first", prompt_2_4, paddle_runs.PROMPT_FIRST)
+        paddle_runs.write_first(root / "run_first_two_masks", prompt_2_4, paddle_runs.PROMPT_TWO_MASKS)
     write_json(root / "manifest.json", {"made_by": "tools/export_paddle_golden.py --refresh", "versions": versions()})
 
 
@@ -113,6 +120,12 @@ def compare(fresh, stored):
                 print(f"{path.parent.name}: {name} moved")
                 bad += 1
                 break
+    for path in sorted(fresh.glob("run*/predictions.json")):
+        was = json.loads((stored / path.relative_to(fresh)).read_text())
+        now = json.loads(path.read_text())
+        if np.abs(np.array(was["probabilities"]) - np.array(now["probabilities"])).max() > MOVED:
+            print(f"{path.parent.name}: predictions moved")
+            bad += 1
     print(f"{bad} fixtures differ (here {versions()})")
     return bad == 0
 
@@ -120,15 +133,18 @@ def compare(fresh, stored):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--refresh", action="store_true", help="write the fixtures anew")
+    parser.add_argument("--prompt_2_4", type=Path, help="paddlenlp/prompt of PaddleNLP 2.4.0's wheel")
     args = parser.parse_args()
     if args.refresh:
-        shutil.rmtree(FIXTURES, ignore_errors=True)
-        generate(FIXTURES)
+        for stale in FIXTURES.glob("*"):
+            if stale.is_dir() and (args.prompt_2_4 or not stale.name.startswith("run_first")):
+                shutil.rmtree(stale)
+        generate(FIXTURES, args.prompt_2_4)
         total = sum(f.stat().st_size for f in FIXTURES.rglob("*") if f.is_file())
         print(f"{total} bytes (at most {LIMIT})")
         return 0 if total <= LIMIT else 1
     with tempfile.TemporaryDirectory() as fresh:
-        generate(Path(fresh))
+        generate(Path(fresh), args.prompt_2_4)
         return 0 if compare(Path(fresh), FIXTURES) else 1
 
 

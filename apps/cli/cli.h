@@ -33,6 +33,7 @@ int signals_interrupted(void *user);
 void report_train(const char *json);
 void report_eval(const char *json);
 void report_pretrain(const char *json);
+void report_convert(const char *json);
 
 /* ---- help.c ---- */
 

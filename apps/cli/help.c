@@ -49,6 +49,12 @@ static const topic TOPICS[] = {
      "  cloze pretrain --train_file corpus.txt --output_dir my-bert --max_steps 20000\n"
      "  cloze pretrain --train_file domain.txt --model_name_or_path cloze-mini-zh \\\n"
      "      --output_dir adapted --num_train_epochs 1\n"},
+    {"convert", "a model in another format: safetensors, PyTorch .bin, Paddle .pdparams",
+     "cloze convert --model MODEL --output_dir DIR [--format FORMAT] [--dtype DTYPE]",
+     "  cloze convert --model ~/.paddlenlp/models/ernie-3.0-base-zh --output_dir ernie-hf\n"
+     "  cloze convert --model cloze-mini-zh --output_dir mini-paddle --format paddle --dtype "
+     "float32\n"
+     "  cloze convert --model out --output_dir out-paddle --format paddle\n"},
 };
 #define N_TOPICS (sizeof TOPICS / sizeof *TOPICS)
 

@@ -25,6 +25,7 @@ static const struct command {
     {"train", cloze_train, NULL, report_train},
     {"eval", cloze_eval, NULL, report_eval},
     {"pretrain", cloze_pretrain, NULL, report_pretrain},
+    {"convert", cloze_convert, NULL, report_convert},
     {"predict", NULL, cloze_predict, NULL},
     {"fill", NULL, cloze_fill, NULL},
     {"tokenize", NULL, cloze_tokenize, NULL},

@@ -179,3 +179,17 @@ void report_pretrain(const char *json) {
            number(r, "train_", "tokens", 0), number(r, "train_", "runtime", 0));
     cJSON_Delete(r);
 }
+
+void report_convert(const char *json) {
+    cJSON *r = parse(json);
+    if (!r) return;
+    const cJSON *dir = cJSON_GetObjectItemCaseSensitive(r, "output_dir");
+    const cJSON *format = cJSON_GetObjectItemCaseSensitive(r, "format");
+    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(r, "dtype");
+    if (cJSON_IsString(dir) && cJSON_IsString(format) && cJSON_IsString(dtype))
+        printf("%s: %s, %s\n", dir->valuestring, format->valuestring, dtype->valuestring);
+    printf("tensors         %.0f, each compared with its source\n", number(r, "", "tensors", 0));
+    printf("parameters      %.0f in %.1f MB\n", number(r, "", "parameters", 0),
+           number(r, "", "bytes", 0) / 1e6);
+    cJSON_Delete(r);
+}

@@ -8,6 +8,7 @@
 #include "api/api_internal.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "deploy/convert.h"
 #include "train/predictor.h"
 #include "train/pretrain.h"
 #include "train/run.h"
@@ -65,6 +66,11 @@ cloze_status cloze_eval(cloze_args args, const cloze_callbacks *callbacks, char 
 cloze_status cloze_pretrain(cloze_args args, const cloze_callbacks *callbacks, char **result,
                             cloze_error *err) {
     return run_for_result('M', pretrain_run, args, callbacks, result, err);
+}
+
+cloze_status cloze_convert(cloze_args args, const cloze_callbacks *callbacks, char **result,
+                           cloze_error *err) {
+    return run_for_result('C', convert_run, args, callbacks, result, err);
 }
 
 /* ---- streaming commands ---- */

@@ -1,6 +1,7 @@
 /*
- * Writers of checkpoints: safetensors (whole and sharded) and torch .bin. Data stream from memory
- * to the file; nothing is copied but a conversion buffer. Every file is written beside its place,
+ * Writers of checkpoints: safetensors (whole and sharded), torch .bin and Paddle's .pdparams. Data
+ * stream from memory to the file; nothing is copied but a conversion buffer, or one tensor that
+ * comes from another checkpoint. Every file is written beside its place,
  * synced and renamed, so a reader sees the old file or the new one. The same items give the same
  * bytes.
  */
@@ -16,6 +17,9 @@ typedef struct ckpt_item {
     int64_t shape[CKPT_MAX_RANK];
     const void *data; /* contiguous, of dtype; or floats when from_f32 */
     bool from_f32;    /* data are floats, converted to dtype (F32, BF16, F16, F64) on the way out */
+    /* Instead of data: a tensor of an open checkpoint of as many elements, read through its strides
+     * and, where both are floats, converted to dtype. NULL = data. */
+    const ckpt_tensor *source;
 } ckpt_item;
 
 typedef struct ckpt_metadata {
@@ -39,5 +43,9 @@ cloze_status safetensors_write_sharded(const char *dir, const ckpt_item *items, 
 /* What torch.save(state_dict) writes, readable by torch.load(weights_only=True). */
 cloze_status torch_write(const char *path, const ckpt_item *items, size_t n_items,
                          cloze_error *err);
+
+/* What paddle.save(state_dict) writes; names and layout are the items' own (paddle_names.h). */
+cloze_status paddle_write(const char *path, const ckpt_item *items, size_t n_items,
+                          cloze_error *err);
 
 #endif

@@ -193,6 +193,22 @@ cloze_status name_map_require(name_map *m, const char *name, int rank, const int
     return CLOZE_OK;
 }
 
+void name_map_plain_name(const char *name, char *out, size_t n)
+{
+    size_t skip = 0;
+    for (size_t w = 0; w < COUNT(wrappers); w++) {
+        size_t len = strlen(wrappers[w]);
+        if (len > skip && strncmp(name, wrappers[w], len) == 0) skip = len;
+    }
+    name += skip;
+    snprintf(out, n, "%s", name);
+    for (size_t i = 0; i < COUNT(endings); i++) {
+        size_t stem = strlen(name) - strlen(endings[i].other);
+        if (ends_with(name, strlen(name), endings[i].other))
+            snprintf(out, n, "%.*s%s", (int)stem, name, endings[i].canonical);
+    }
+}
+
 size_t name_map_missing_count(const name_map *m) { return m->n_missing; }
 
 const char *name_map_missing_at(const name_map *m, size_t i) { return m->missing[i]; }

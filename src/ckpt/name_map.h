@@ -37,6 +37,9 @@ const char *name_map_missing_at(const name_map *m, size_t i);
 /* Tensors that nobody asked for, without those known to be harmless (position_ids buffers, the
  * next-sentence head...). */
 size_t name_map_unexpected_count(const name_map *m);
+/* A name without what wrapper classes put before it, and with LayerNorms' weight and bias for gamma
+ * and beta; into out, cut to fit. */
+void name_map_plain_name(const char *name, char *out, size_t n);
 /* One line such as "2 missing (a, b); 40 unexpected (c, d, e, ...)"; nothing when all is well. */
 void name_map_describe(const name_map *m, buf *out);
 

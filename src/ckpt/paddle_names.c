@@ -151,9 +151,14 @@ static bool translate_head(const ckpt *c, const char *name, char *out, size_t si
         snprintf(out, size, "verbalizer.weight");
         return true;
     }
-    if (strcmp(part, "decoder.bias") == 0 ||
-        (strcmp(part, "decoder_bias") == 0 && !ckpt_find(c, HEAD "decoder.bias"))) {
-        snprintf(out, size, "verbalizer.bias");
+    /* Beside a decoder of its own the vocabulary's bias is still there, from the copied head. */
+    bool is_copy = ckpt_find(c, HEAD "decoder.bias") != NULL;
+    if (strcmp(part, "decoder_bias") == 0 || strcmp(part, "decoder.bias") == 0 ||
+        strcmp(part, "bias") == 0) {
+        bool own = strcmp(part, "decoder.bias") == 0 || !is_copy;
+        snprintf(out, size, own              ? "verbalizer.bias"
+                            : with_transform ? "cls.predictions.bias"
+                                             : "lm_head.bias");
         return true;
     }
     for (size_t i = 0; ending && i < COUNT(VERBALIZER_HEADS); i++) {

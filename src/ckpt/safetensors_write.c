@@ -68,20 +68,20 @@ static cloze_status write_sorted(file_writer *w, const ckpt_item *const *items, 
     for (size_t i = 0; i < n_items; i++) append_item(&header, items[i], &at);
     buf_putc(&header, '}');
     while (buf_ok(&header) && header.len % 8 != 0) buf_putc(&header, ' ');
-    bool ok = buf_ok(&header);
-    if (ok) {
+    cloze_status status = buf_ok(&header)
+        ? CLOZE_OK
+        : error_set(err, CLOZE_ERR_MEMORY, "%s: no memory for the header, or over 100 MB", w->path);
+    if (status == CLOZE_OK) {
         uint8_t length[8];
         for (int i = 0; i < 8; i++) length[i] = (uint8_t)(header.len >> (8 * i));
         /* A failed write shows in ferror, which the commit checks. */
         (void)(write_sink_file(w->stream, length, 8) &&
                write_sink_file(w->stream, header.data, header.len));
-        for (size_t i = 0; i < n_items; i++) {
-            if (!write_item_stream(items[i], write_sink_file, w->stream)) break;
-        }
+        for (size_t i = 0; i < n_items && status == CLOZE_OK && !ferror(w->stream); i++)
+            status = write_item(items[i], w->stream, err);
     }
     buf_deinit(&header);
-    if (!ok) CLOZE_FAIL(err, MEMORY, "%s: no memory for the header, or over 100 MB", w->path);
-    return CLOZE_OK;
+    return status;
 }
 
 /* items are already checked. */

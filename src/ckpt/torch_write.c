@@ -223,20 +223,33 @@ static void pickle_items(buf *b, const ckpt_item *items, size_t n_items)
     buf_puts(b, "u.");
 }
 
-static void put_archive(zip_writer *z, const ckpt_item *items, size_t n_items, const buf *pickled)
+static cloze_status put_storage(zip_writer *z, const ckpt_item *item, size_t key, cloze_error *err)
 {
     char name[NAME_MAX_BYTES];
+    ckpt_item loaded;
+    void *block;
+    uLong crc = 0;
+    cloze_status status = write_item_load(item, &loaded, &block, err);
+    if (status == CLOZE_OK) {
+        write_item_stream(&loaded, crc_sink, &crc);
+        snprintf(name, sizeof name, "archive/data/%zu", key);
+        begin_record(z, name, write_item_bytes(item), (uint32_t)crc);
+        write_item_stream(&loaded, put_sink, z);
+    }
+    mem_free(block);
+    return status;
+}
+
+static cloze_status put_archive(zip_writer *z, const ckpt_item *items, size_t n_items,
+                                const buf *pickled, cloze_error *err)
+{
     put_record(z, "archive/data.pkl", pickled->data, pickled->len);
     put_record(z, "archive/byteorder", "little", 6);
-    for (size_t i = 0; i < n_items && !z->failed; i++) {
-        uLong crc = 0;
-        write_item_stream(&items[i], crc_sink, &crc);
-        snprintf(name, sizeof name, "archive/data/%zu", i);
-        begin_record(z, name, write_item_bytes(&items[i]), (uint32_t)crc);
-        write_item_stream(&items[i], put_sink, z);
-    }
+    for (size_t i = 0; i < n_items && !z->failed; i++)
+        CLOZE_TRY(put_storage(z, &items[i], i, err));
     put_record(z, "archive/version", "3\n", 2);
     put_directory(z);
+    return CLOZE_OK;
 }
 
 cloze_status torch_write(const char *path, const ckpt_item *items, size_t n_items, cloze_error *err)
@@ -251,8 +264,9 @@ cloze_status torch_write(const char *path, const ckpt_item *items, size_t n_item
         ? file_writer_open(&z.file, path, err)
         : error_set(err, CLOZE_ERR_MEMORY, "%s: out of memory", path);
     if (status == CLOZE_OK) {
-        put_archive(&z, items, n_items, &pickled);
-        status = file_writer_commit(&z.file, err); /* sees a failed write by ferror */
+        status = put_archive(&z, items, n_items, &pickled, err);
+        if (status == CLOZE_OK) status = file_writer_commit(&z.file, err); /* sees ferror */
+        else file_writer_abort(&z.file);
     }
     buf_deinit(&pickled);
     mem_free(z.records);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "ckpt/write_internal.h"
 
@@ -24,7 +25,11 @@ static cloze_status check_item(const char *path, const ckpt_item *item, cloze_er
         if (item->shape[i] < 0 || __builtin_mul_overflow(bytes, item->shape[i], &bytes))
             CLOZE_FAIL(err, INTERNAL, "%s: tensor '%s' has an impossible shape", path, item->name);
     }
-    if (bytes > 0 && !item->data)
+    if (item->source && (item->source->count * (int64_t)dtype_size(item->dtype) != bytes ||
+                         (item->source->dtype != item->dtype &&
+                          !(dtype_is_float(item->source->dtype) && dtype_is_float(item->dtype)))))
+        CLOZE_FAIL(err, INTERNAL, "%s: tensor '%s' does not fit its source", path, item->name);
+    if (bytes > 0 && !item->data && !item->source)
         CLOZE_FAIL(err, INTERNAL, "%s: tensor '%s' has no data", path, item->name);
     return CLOZE_OK;
 }
@@ -59,6 +64,34 @@ uint64_t write_item_count(const ckpt_item *item)
 uint64_t write_item_bytes(const ckpt_item *item)
 {
     return write_item_count(item) * dtype_size(item->dtype);
+}
+
+cloze_status write_item_load(const ckpt_item *item, ckpt_item *out, void **block, cloze_error *err)
+{
+    const ckpt_tensor *t = item->source;
+    *out = *item;
+    *block = NULL;
+    if (!t) return CLOZE_OK;
+    bool same = t->dtype == item->dtype;
+    out->from_f32 = !same;
+    out->data = t->data;
+    if (t->contiguous && same) return CLOZE_OK;
+    size_t bytes = same ? t->bytes : (size_t)t->count * sizeof(float);
+    *block = mem_alloc(bytes);
+    if (!*block) CLOZE_FAIL(err, MEMORY, "out of memory writing tensor '%s'", item->name);
+    out->data = *block;
+    return same ? ckpt_read_raw(t, *block, bytes, err)
+                : ckpt_read_f32(t, *block, (size_t)t->count, err);
+}
+
+cloze_status write_item(const ckpt_item *item, FILE *stream, cloze_error *err)
+{
+    ckpt_item loaded;
+    void *block;
+    cloze_status status = write_item_load(item, &loaded, &block, err);
+    if (status == CLOZE_OK) (void)write_item_stream(&loaded, write_sink_file, stream);
+    mem_free(block);
+    return status;
 }
 
 bool write_item_stream(const ckpt_item *item, write_sink sink, void *context)

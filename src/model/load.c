@@ -212,7 +212,8 @@ cloze_status model_open(const char *dir, const model_open_options *options, mode
                    "%s: no such model directory (it should hold config.json, a vocabulary and "
                    "model.safetensors or pytorch_model.bin)",
                    dir);
-    CLOZE_TRY(model_config_read(dir, &config, err));
+    CLOZE_TRY(options->config ? model_config_copy(options->config, &config, err)
+                              : model_config_read(dir, &config, err));
     cloze_status status = CLOZE_OK;
     model *m = NULL;
     if (options->num_labels > 0)

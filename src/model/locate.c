@@ -148,6 +148,13 @@ cloze_status model_locate(const char *name, char **out, cloze_error *err) {
     if (s.found) return CLOZE_OK;
     if (s.out_of_memory)
         CLOZE_FAIL(err, MEMORY, "out of memory looking for the model %.200s", name);
+    if (name[0] == '/' || name[0] == '.' || name[0] == '~')
+        CLOZE_FAIL(err, MODEL,
+                   "%.200s: no such model directory. Nothing is downloaded: put config.json, "
+                   "vocab.txt and model.safetensors (or pytorch_model.bin, or PaddleNLP's "
+                   "model_state.pdparams) there, or use the shipped model: --model_name_or_path "
+                   "cloze-mini-zh",
+                   name);
     CLOZE_FAIL(
         err, MODEL,
         "%.200s: no such model directory, and no model of that name in $CLOZE_MODELS, "

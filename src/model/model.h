@@ -53,6 +53,7 @@ typedef struct model_open_options {
     const char *const
         *labels;        /* classification: (num_labels) names, or NULL to keep config.json's */
     int64_t num_labels; /* 0 = as config.json says */
+    const model_config *config; /* instead of dir's own; NULL = that */
     uint64_t seed;      /* for head parameters that the checkpoint lacks */
     int32_t n_layers;   /* only the first so many; 0 = all (a probe of the others' cost) */
     bool require_head;  /* a head that the checkpoint lacks is an error, not initialised */

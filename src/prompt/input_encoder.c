@@ -21,7 +21,7 @@ struct input_encoder {
     const tokenizer *tok;
     const template_t *tmpl; /* NULL = plain */
     int32_t max_seq_length;
-    bool truncate_left, natural_sep_position;
+    bool truncate_left, natural_sep_position, cut_last_first;
     int32_t before[TOKENIZER_MAX_PARTS], after[TOKENIZER_MAX_PARTS]; /* special tokens around */
     int32_t n_before, n_after;
     compiled_part *parts; /* (n_parts) */
@@ -238,6 +238,7 @@ cloze_status input_encoder_create(const template_t *tmpl, const tokenizer *tok,
     e->max_seq_length = opts->max_seq_length > 0 ? opts->max_seq_length : DEFAULT_MAX_SEQ_LENGTH;
     e->truncate_left = opts->truncate_left;
     e->natural_sep_position = opts->natural_sep_position;
+    e->cut_last_first = opts->cut_last_first;
     split_layout(e);
     if (tmpl)
         status = compile(e, opts, err);
@@ -292,6 +293,16 @@ static cloze_status encode_texts(const input_encoder *e, const example *ex, enco
     return CLOZE_OK;
 }
 
+/* PaddleNLP's rule up to 2.4.0: the last part that may be cut gives all it has, then the next. */
+static void cut_from_the_end(const input_encoder *e, int64_t too_many, part_tokens *tokens) {
+    for (int32_t i = e->n_parts - 1; i >= 0 && too_many > 0; i--) {
+        if (!e->parts[i].may_cut) continue;
+        int32_t cut = tokens[i].n < too_many ? tokens[i].n : (int32_t)too_many;
+        tokens[i].keep -= cut;
+        too_many -= cut;
+    }
+}
+
 /* Decides how many tokens of each part stay: parts shorter than an equal share keep all, the
  * others get that share of what is left (PaddleNLP's rule; a remainder is left unused). */
 static cloze_status share_room(const input_encoder *e, const example *ex, part_tokens *tokens,
@@ -320,6 +331,10 @@ static cloze_status share_room(const input_encoder *e, const example *ex, part_t
             "line %lld: the parts that may not be cut take %lld of %d tokens and leave no room "
             "for the others",
             (long long)ex->line, (long long)(e->max_seq_length - room), (int)e->max_seq_length);
+    if (e->cut_last_first) {
+        cut_from_the_end(e, total - e->max_seq_length, tokens);
+        return CLOZE_OK;
+    }
     bool open[TEMPLATE_MAX_PARTS];
     for (int32_t i = 0; i < e->n_parts; i++) open[i] = e->parts[i].may_cut;
     for (bool found = true; found;) {

@@ -24,6 +24,7 @@ typedef struct input_options {
     int32_t n_masks;        /* masks of a single mask part without a length; 0 = 1 */
     bool truncate_left;
     bool natural_sep_position;
+    bool cut_last_first; /* the last part that may be cut gives way first, then the one before */
     /* Names of the two text fields besides text_a and text_b (the columns of the data); may be
      * NULL. */
     const char *text_field, *text_b_field;

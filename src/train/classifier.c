@@ -72,6 +72,8 @@ cloze_status classifier_make_encoders(classifier *c, cloze_error *err) {
             .max_seq_length = c->options.max_seq_length,
             .n_masks = prompt ? verbalizer_view_masks(c->verbalizer, i) : 0,
             .truncate_left = c->options.truncate_left,
+            .natural_sep_position = c->options.first_generation,
+            .cut_last_first = c->options.first_generation,
             .text_field = c->options.text_field,
             .text_b_field = c->options.text_b_field,
         };
@@ -86,8 +88,11 @@ cloze_status classifier_make_verbalizer(classifier *c, cloze_error *err) {
     CLOZE_TRY(verbalizer_words_build(&c->labels, c->tokenizer, &o, &c->words, err));
     verbalizer_label_words words = {c->words.n_labels, c->words.word_offsets,
                                     c->words.token_offsets, c->words.token_ids};
-    return verbalizer_create(c->options.verbalizer, c->model, &words,
-                             template_fixed_masks(&c->tmpl), &c->verbalizer, err);
+    CLOZE_TRY(verbalizer_create(c->options.verbalizer, c->model, &words,
+                                template_fixed_masks(&c->tmpl), &c->verbalizer, err));
+    if (c->options.first_generation) verbalizer_pool_hidden_states(c->verbalizer);
+    if (c->options.absolute_positions) model_embeddings(c->model)->position_offset = 0;
+    return CLOZE_OK;
 }
 
 /* label names (C), borrowed from the set; mem_free. */
@@ -241,7 +246,8 @@ cloze_status classifier_train_begin(classifier *c, bool freeze_plm, param_block 
         CLOZE_FAIL(err, USAGE,
                    "--freeze_plm leaves nothing to train: a manual verbalizer has no weights of "
                    "its own (use --verbalizer soft)");
-    return model_train_begin(c->model, &soft, soft ? 1 : 0, out, err);
+    param *extra[2] = {soft, soft ? verbalizer_bias(c->verbalizer) : NULL};
+    return model_train_begin(c->model, extra, !soft ? 0 : extra[1] ? 2 : 1, out, err);
 }
 
 /* Dropout keys (N) of a view's rows: functions of example id, view, pass and position. */

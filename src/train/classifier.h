@@ -29,6 +29,13 @@ typedef struct classifier_options {
     uint64_t seed;     /* of new head parameters */
     int32_t n_layers;  /* create: only the model's first so many; 0 = all */
     const cloze_callbacks *callbacks;
+    /* How PaddleNLP's runs were trained; false for our own. */
+    bool first_generation;   /* 2.3.5 to 2.4.0: the last [SEP] has the running position, the last part
+                                is cut first, hidden states at several masks are averaged */
+    bool absolute_positions; /* positions are table rows as they are, RoBERTa's offset left out */
+    /* open: a model (directory or name) that lends its configuration to a PaddleNLP run without one.
+     * NULL = ernie-3.0-base-zh, as in PaddleNLP's script. */
+    const char *base_model;
 } classifier_options;
 
 typedef struct classifier classifier;
@@ -37,16 +44,21 @@ typedef struct classifier classifier;
 cloze_status classifier_create(const char *model_dir, const classifier_options *options,
                                const label_set *labels, classifier **out, cloze_error *err);
 /* From a run directory or one of its checkpoints. max_seq_length 0 and do_lower_case -1 keep what
- * was trained with; other fields of options but callbacks are not looked at. */
+ * was trained with; other fields of options but callbacks and base_model are not looked at. A
+ * directory that PaddleNLP's few-shot scripts wrote is a run directory too: classifier_paddle.h. */
 cloze_status classifier_open(const char *run_dir, const classifier_options *options,
                              classifier **out, cloze_error *err);
 void classifier_destroy(classifier *c);
 /* True when the directory holds a trained classifier (and not a bare pre-trained model). */
 bool classifier_is_run_dir(const char *dir);
+bool classifier_has_soft_verbalizer(const classifier *c);
 
 /* Writes model, tokenizer, template_config.json, verbalizer_config.json, prompt.safetensors and
  * classifier.json into an existing directory. */
 cloze_status classifier_save(const classifier *c, const char *dir, cloze_error *err);
+
+/* The same without model and tokenizer. */
+cloze_status classifier_save_settings(const classifier *c, const char *dir, cloze_error *err);
 
 model *classifier_model(classifier *c);
 const tokenizer *classifier_tokenizer(const classifier *c);

@@ -14,6 +14,7 @@
 #include "ckpt/checkpoint_write.h"
 #include "model/locate.h"
 #include "train/classifier_internal.h"
+#include "train/classifier_paddle.h"
 
 #define CLASSIFIER_FILE "classifier.json"
 #define SMALL_FILE_MAX ((size_t)64 << 20)
@@ -51,12 +52,25 @@ static cloze_status write_settings(const classifier *c, const char *dir, cloze_e
     buf_printf(&b, "  \"do_lower_case\": %d,\n  \"truncate_left\": %s,\n  \"has_text_b\": %s",
                o->do_lower_case, o->truncate_left ? "true" : "false",
                o->has_text_b ? "true" : "false");
+    if (o->first_generation) buf_puts(&b, ",\n  \"first_generation\": true");
+    if (o->absolute_positions) buf_puts(&b, ",\n  \"absolute_positions\": true");
     put_string(&b, "text_field", o->text_field);
     put_string(&b, "text_b_field", o->text_b_field);
     buf_puts(&b, "\n}\n");
     cloze_status status = write_text(dir, CLASSIFIER_FILE, &b, err);
     buf_deinit(&b);
     return status;
+}
+
+static ckpt_item item_of(const param *p) {
+    ckpt_item item = {.name = p->name,
+                      .dtype = DTYPE_F32,
+                      .rank = p->rank,
+                      .shape = {p->rank == 1 ? p->w.t.cols : p->w.t.rows, p->w.t.cols},
+                      .data = p->w.t.data,
+                      .from_f32 = true};
+    if (p->rank == 1) item.shape[1] = 0;
+    return item;
 }
 
 static cloze_status write_prompt(const classifier *c, const char *dir, cloze_error *err) {
@@ -67,15 +81,12 @@ static cloze_status write_prompt(const classifier *c, const char *dir, cloze_err
     buf_deinit(&b);
     const param *soft = verbalizer_param(c->verbalizer);
     if (status != CLOZE_OK || !soft) return status;
-    ckpt_item item = {.name = soft->name,
-                      .dtype = DTYPE_F32,
-                      .rank = 2,
-                      .shape = {soft->w.t.rows, soft->w.t.cols},
-                      .data = soft->w.t.data,
-                      .from_f32 = true};
+    ckpt_item items[2] = {item_of(soft)};
+    const param *bias = verbalizer_bias(c->verbalizer);
+    if (bias) items[1] = item_of(bias);
     char *path = path_join(dir, "prompt.safetensors");
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory writing %s", dir);
-    status = safetensors_write(path, &item, 1, NULL, 0, err);
+    status = safetensors_write(path, items, bias ? 2 : 1, NULL, 0, err);
     mem_free(path);
     return status;
 }
@@ -97,10 +108,14 @@ static cloze_status forget_old_run(const char *dir, cloze_error *err) {
 }
 
 cloze_status classifier_save(const classifier *c, const char *dir, cloze_error *err) {
-    buf b;
     CLOZE_TRY(forget_old_run(dir, err));
     CLOZE_TRY(model_save(c->model, dir, DTYPE_F32, err));
     CLOZE_TRY(tokenizer_save(c->tokenizer, dir, err));
+    return classifier_save_settings(c, dir, err);
+}
+
+cloze_status classifier_save_settings(const classifier *c, const char *dir, cloze_error *err) {
+    buf b;
     if (c->options.method == METHOD_PROMPT) CLOZE_TRY(write_prompt(c, dir, err));
     buf_init(&b, SMALL_FILE_MAX);
     label_set_write_json(&c->labels, &b);
@@ -122,7 +137,11 @@ static cloze_status find_settings(const char *dir, bool *found, cloze_error *err
 
 bool classifier_is_run_dir(const char *dir) {
     bool found;
-    return find_settings(dir, &found, NULL) == CLOZE_OK && found;
+    return (find_settings(dir, &found, NULL) == CLOZE_OK && found) || classifier_paddle_is_run(dir);
+}
+
+bool classifier_has_soft_verbalizer(const classifier *c) {
+    return c->verbalizer && verbalizer_param(c->verbalizer);
 }
 
 static cloze_status read_choice(const cJSON *json, const char *key, const char *const names[2],
@@ -148,6 +167,8 @@ static cloze_status parse_settings(classifier *c, const cJSON *json, cloze_error
     if (lower < 0) CLOZE_TRY(json_get_int(json, "do_lower_case", -1, 1, &lower, err));
     CLOZE_TRY(json_get_bool(json, "truncate_left", &c->options.truncate_left, err));
     CLOZE_TRY(json_get_bool(json, "has_text_b", &c->options.has_text_b, err));
+    CLOZE_TRY(json_get_bool(json, "first_generation", &c->options.first_generation, err));
+    CLOZE_TRY(json_get_bool(json, "absolute_positions", &c->options.absolute_positions, err));
     CLOZE_TRY(json_get_string(json, "text_field", &text_field, err));
     CLOZE_TRY(json_get_string(json, "text_b_field", &text_b_field, err));
     c->options.method = (classifier_method)method;
@@ -157,8 +178,7 @@ static cloze_status parse_settings(classifier *c, const cJSON *json, cloze_error
     return classifier_set_fields(c, text_field, text_b_field, err);
 }
 
-/* What is wrong with a saved run is not the command line's or the data's fault. */
-static cloze_status blame_run(cloze_status status, const char *where, cloze_error *err) {
+cloze_status classifier_blame_run(cloze_status status, const char *where, cloze_error *err) {
     if (status != CLOZE_ERR_USAGE && status != CLOZE_ERR_DATA && status != CLOZE_ERR_MODEL)
         return status;
     if (err) {
@@ -173,7 +193,7 @@ static cloze_status read_settings(classifier *c, const char *dir, cloze_error *e
     char *path = path_join(dir, CLASSIFIER_FILE);
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
     cloze_status status = json_parse_file(path, SMALL_FILE_MAX, CLOZE_ERR_MODEL, &json, err);
-    if (status == CLOZE_OK) status = blame_run(parse_settings(c, json, err), path, err);
+    if (status == CLOZE_OK) status = classifier_blame_run(parse_settings(c, json, err), path, err);
     json_destroy(json);
     mem_free(path);
     return status;
@@ -201,24 +221,34 @@ static cloze_status read_template(classifier *c, const char *dir, cloze_error *e
     return status;
 }
 
-static cloze_status read_soft_verbalizer(classifier *c, const char *dir, cloze_error *err) {
+static cloze_status read_param(param *p, const ckpt_tensor *t, const char *what,
+                               cloze_error *err) {
+    bool matrix = p->rank == 2;
+    if (!t || t->rank != p->rank || t->shape[0] != (matrix ? p->w.t.rows : p->w.t.cols) ||
+        (matrix && t->shape[1] != p->w.t.cols))
+        CLOZE_FAIL(err, MODEL, "%s: no tensor %s of shape (%lld, %lld); is it of another run?",
+                   what, p->name, (long long)p->w.t.rows, (long long)p->w.t.cols);
+    p->w.version++;
+    return ckpt_read_f32(t, p->w.t.data, (size_t)t->count, err);
+}
+
+cloze_status classifier_read_verbalizer(classifier *c, const ckpt *file, const char *what,
+                                        cloze_error *err) {
     param *soft = verbalizer_param(c->verbalizer);
-    if (!soft) return CLOZE_OK;
+    const ckpt_tensor *bias = ckpt_find(file, "verbalizer.bias");
+    CLOZE_TRY(read_param(soft, ckpt_find(file, soft->name), what, err));
+    if (!bias) return CLOZE_OK;
+    CLOZE_TRY(verbalizer_add_bias(c->verbalizer, err));
+    return read_param(verbalizer_bias(c->verbalizer), bias, what, err);
+}
+
+static cloze_status read_soft_verbalizer(classifier *c, const char *dir, cloze_error *err) {
+    if (!verbalizer_param(c->verbalizer)) return CLOZE_OK;
     ckpt *file = NULL;
     char *path = path_join(dir, "prompt.safetensors");
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
     cloze_status status = ckpt_open(path, &file, err);
-    if (status == CLOZE_OK) {
-        const ckpt_tensor *t = ckpt_find(file, soft->name);
-        if (!t || t->rank != 2 || t->shape[0] != soft->w.t.rows || t->shape[1] != soft->w.t.cols)
-            status =
-                error_set(err, CLOZE_ERR_MODEL,
-                          "%s: no tensor %s of shape (%lld, %lld); is it of another run?", path,
-                          soft->name, (long long)soft->w.t.rows, (long long)soft->w.t.cols);
-        else
-            status = ckpt_read_f32(t, soft->w.t.data, (size_t)t->count, err);
-        soft->w.version++;
-    }
+    if (status == CLOZE_OK) status = classifier_read_verbalizer(c, file, path, err);
     ckpt_close(file);
     mem_free(path);
     return status;
@@ -249,7 +279,7 @@ static cloze_status open_all(classifier *c, const char *dir, cloze_error *err) {
                    (long long)model_get_config(c->model)->num_labels, c->labels.n);
     if (prompt) CLOZE_TRY(read_template(c, dir, err));
     cloze_status status = finish(c, err);
-    if (status != CLOZE_ERR_USAGE || !own_length) CLOZE_TRY(blame_run(status, dir, err));
+    if (status != CLOZE_ERR_USAGE || !own_length) CLOZE_TRY(classifier_blame_run(status, dir, err));
     CLOZE_TRY(status);
     return prompt ? read_soft_verbalizer(c, dir, err) : CLOZE_OK;
 }
@@ -280,7 +310,8 @@ cloze_status classifier_open(const char *run_dir, const classifier_options *opti
     *out = NULL;
     if (!file_is_dir(run_dir)) return fail_no_directory(run_dir, err);
     CLOZE_TRY(find_settings(run_dir, &found, err));
-    if (!found)
+    bool paddle = !found && classifier_paddle_is_run(run_dir);
+    if (!found && !paddle)
         CLOZE_FAIL(err, MODEL,
                    "%s: no trained classifier here (no " CLASSIFIER_FILE
                    "); give the output directory of a training run",
@@ -288,8 +319,11 @@ cloze_status classifier_open(const char *run_dir, const classifier_options *opti
     MEM_NEW(err, c, 1);
     c->options = (classifier_options){.max_seq_length = options ? options->max_seq_length : 0,
                                       .do_lower_case = options ? options->do_lower_case : -1,
+                                      .base_model = options ? options->base_model : NULL,
                                       .callbacks = options ? options->callbacks : NULL};
-    cloze_status status = open_all(c, run_dir, err);
+    cloze_status status =
+        paddle ? classifier_paddle_open(c, run_dir, err) : open_all(c, run_dir, err);
+    c->options.base_model = NULL; /* borrowed until here */
     if (status != CLOZE_OK) {
         classifier_destroy(c);
         return status;

@@ -9,7 +9,7 @@ static const struct {
     char letter;
 } COMMANDS[] = {
     {"train", 'T'},    {"eval", 'E'},    {"predict", 'P'},  {"fill", 'F'},
-    {"tokenize", 'K'}, {"inspect", 'I'}, {"pretrain", 'M'},
+    {"tokenize", 'K'}, {"inspect", 'I'}, {"pretrain", 'M'}, {"convert", 'C'},
 };
 
 /* Other names of flags: the fine-tuning script of the tutorial, newer Hugging Face names, habits.

@@ -153,6 +153,7 @@ static cloze_status stream_open(stream *s, cloze_error *err) {
     classifier_options c = {
         .max_seq_length = OPTION_IS_SET(o, max_seq_length) ? (int32_t)o->max_seq_length : 0,
         .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
+        .base_model = o->base_model,
         .callbacks = s->callbacks};
     dataset_options d = {.labelling = DATASET_LABELS_NONE,
                          .text_column = o->text_column,

@@ -264,6 +264,7 @@ static classifier_options new_classifier(const run *r) {
         .has_text_b = r->train.has_text_b,
         .seed = (uint64_t)o->seed,
         .callbacks = r->callbacks,
+        .base_model = o->model_name_or_path,
     };
 }
 
@@ -433,6 +434,7 @@ static cloze_status eval_all(run *r, buf *results, cloze_error *err) {
     classifier_options c = {
         .max_seq_length = OPTION_IS_SET(o, max_seq_length) ? (int32_t)o->max_seq_length : 0,
         .do_lower_case = OPTION_IS_SET(o, do_lower_case) ? o->do_lower_case : -1,
+        .base_model = o->base_model,
         .callbacks = r->callbacks};
     CLOZE_TRY(classifier_open(o->model, &c, &r->c, err));
     CLOZE_TRY(

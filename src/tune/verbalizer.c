@@ -16,6 +16,8 @@ struct verbalizer {
     int32_t n_labels;
     int32_t n_masks;    /* soft */
     param soft;         /* soft: (C,H) */
+    param bias;         /* soft: (1,C); without a name: there is none */
+    bool pool_hidden;   /* soft */
     word_group *groups; /* manual */
     int32_t n_groups;
     bool normalised; /* manual with words of several lengths: log p, not logits */
@@ -29,6 +31,7 @@ void verbalizer_destroy(verbalizer *v) {
     }
     mem_free(v->groups);
     param_deinit(&v->soft);
+    param_deinit(&v->bias);
     mem_free(v);
 }
 
@@ -75,13 +78,29 @@ static cloze_status soft_create(verbalizer *v, model *m, const verbalizer_label_
     return CLOZE_OK;
 }
 
-static var *soft_forward(tape *t, verbalizer *v, int32_t n_seqs, var *rows /* (B*k,H) */) {
-    var *scores = op_linear_logits(t, rows, &v->soft, NULL); /* (B*k,C) */
-    if (v->n_masks == 1) return scores;
+cloze_status verbalizer_add_bias(verbalizer *v, cloze_error *err) {
+    CLOZE_TRY(param_make(&v->bias, "verbalizer.bias", 1, v->n_labels, err));
+    v->bias.rank = 1;
+    v->bias.requires_grad = true;
+    v->bias.group = PARAM_GROUP_PROMPT;
+    return CLOZE_OK;
+}
+
+/* The mean over a sequence's masks: rows (B*k,X) -> (B,X). */
+static var *pool_masks(tape *t, const verbalizer *v, int32_t n_seqs, var *rows) {
+    if (v->n_masks == 1) return rows;
     int32_t *offsets = tape_alloc(t, ((size_t)n_seqs + 1) * sizeof *offsets);
     if (!offsets) return NULL;
     for (int32_t b = 0; b <= n_seqs; b++) offsets[b] = b * v->n_masks;
-    return op_mean_pool(t, scores, offsets, n_seqs); /* (B,C) */
+    return op_mean_pool(t, rows, offsets, n_seqs);
+}
+
+static var *soft_forward(tape *t, verbalizer *v, model *m, int32_t n_seqs,
+                         var *rows /* (B*k,H) hidden states */) {
+    if (v->pool_hidden) rows = pool_masks(t, v, n_seqs, rows); /* (B,H) */
+    rows = model_masked_lm_transform(t, m, rows);
+    var *scores = op_linear_logits(t, rows, &v->soft, verbalizer_bias(v)); /* (B*k or B,C) */
+    return v->pool_hidden ? scores : pool_masks(t, v, n_seqs, scores);
 }
 
 /* ---- manual ---- */
@@ -215,9 +234,11 @@ int32_t verbalizer_view_masks(const verbalizer *v, int32_t view) {
 
 verbalizer_kind verbalizer_get_kind(const verbalizer *v) { return v->kind; }
 param *verbalizer_param(verbalizer *v) { return v->kind == VERBALIZER_SOFT ? &v->soft : NULL; }
+param *verbalizer_bias(verbalizer *v) { return v->bias.name ? &v->bias : NULL; }
+void verbalizer_pool_hidden_states(verbalizer *v) { v->pool_hidden = true; }
 
 var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, int32_t n_seqs, var *masks) {
+    if (v->kind == VERBALIZER_SOFT) return soft_forward(t, v, m, n_seqs, masks);
     var *rows = model_masked_lm_transform(t, m, masks); /* (B*k,H) */
-    if (v->kind == VERBALIZER_SOFT) return soft_forward(t, v, n_seqs, rows);
     return manual_forward(t, v, m, &v->groups[i], n_seqs, rows);
 }

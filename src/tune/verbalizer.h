@@ -40,6 +40,13 @@ verbalizer_kind verbalizer_get_kind(const verbalizer *v);
 /* The soft head's weight (C,H), named "verbalizer.weight"; NULL for manual. Group PROMPT. */
 param *verbalizer_param(verbalizer *v);
 
+/* Gives a soft head a bias (1,C) of zeros, "verbalizer.bias": PaddleNLP's heads have one. */
+cloze_status verbalizer_add_bias(verbalizer *v, cloze_error *err);
+param *verbalizer_bias(verbalizer *v); /* NULL: there is none */
+/* Soft, several masks: the mean of the hidden states goes through the head (PaddleNLP to 2.4.0), not
+ * each of them. */
+void verbalizer_pool_hidden_states(verbalizer *v);
+
 /* Scores (B,C) of view `i`, f32; the sum over views is the logit. masks (B*k,H): the hidden states
  * of its B sequences' masks, sequence by sequence, k = verbalizer_view_masks. */
 var *verbalizer_forward(tape *t, verbalizer *v, model *m, int32_t i, int32_t n_seqs, var *masks);
