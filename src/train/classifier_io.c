@@ -216,7 +216,7 @@ static cloze_status read_template(classifier *c, const char *dir, cloze_error *e
     if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
     cloze_status status = template_read(path, &c->tmpl, err);
     if (status == CLOZE_OK)
-        status = blame_run(template_check(&c->tmpl, CLOZE_ERR_MODEL, err), path, err);
+        status = classifier_blame_run(template_check(&c->tmpl, CLOZE_ERR_MODEL, err), path, err);
     mem_free(path);
     return status;
 }
