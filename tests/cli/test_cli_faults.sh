@@ -49,7 +49,7 @@ while ! grep -q '^step 2:' err 2>/dev/null && [ $tries -lt 400 ]; do
     sleep 0.05
     tries=$((tries + 1))
 done
-rm -rf removed
+rm -rf removed 2>/dev/null # the run may be writing there
 wait $pid
 code=$?
 if [ $code -eq 0 ]; then

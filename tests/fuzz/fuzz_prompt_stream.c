@@ -35,12 +35,15 @@ static void run_stream(const char *path, const dataset_options *opts, const data
     dataset_stream_close(stream);
 }
 
-static void use_labels(const dataset *data) {
+/* Labels as a run finds them where there is no label file. */
+static void use_labels(dataset *data) {
     label_set labels;
     cloze_error err = {0};
     buf notes;
     buf_init(&notes, (size_t)1 << 24);
-    if (dataset_collect_labels(data, &labels, &err) != CLOZE_OK) abort();
+    if (dataset_collect_labels(data, &labels, &err) != CLOZE_OK ||
+        dataset_assign_labels(data, &labels, &err) != CLOZE_OK)
+        abort();
     int64_t *counts = calloc((size_t)labels.n + 1, sizeof *counts);
     if (!counts) abort();
     dataset_count_labels(data, &labels, counts, &notes);
