@@ -16,9 +16,14 @@
 #include "base/error.h"
 
 #define FEW_ROWS 8 /* up to here a product runs on exactly the rows there are */
-/* From here on a product gains more than it costs to bring a matrix into another order for it
- * alone: a weight that changes with every step, or activations. */
+/* From here on a product gains more than it costs to bring a changing weight into blocks for it
+ * alone.
+ */
 #define REORDER_ROWS 256
+/* The same for the factors of a weight gradient (M,K): K columns share the transposing of dy, and
+ * below this they do not pay for it (measured: K = 256 is 30 % slower, 768 even, 3072 up to 30 %
+ * faster). */
+#define REORDER_COLS 2048
 
 /* Rows of the product for a tensor: rows, rounded up as far as the capacity goes. Small products, a
  * single text's say, are rounded less: 37 rows as 64 would cost nearly twice. */
@@ -236,7 +241,7 @@ cloze_status cpu_linear_backward_weight(backend_device *dev, tensor *dy, tensor 
     bool low = dy->dtype == DTYPE_BF16 && x->dtype == DTYPE_BF16 && onednn_has_bf16(dev->onednn);
     cloze_dtype dtype = low ? DTYPE_BF16 : DTYPE_F32;
     matmul p = {.a = {.cols = rows}, .c = matrix_of(dw, dw->rows), .accumulate = accumulate};
-    bool many = rows >= REORDER_ROWS && dy->cols >= BLOCK_COLS && x->cols >= BLOCK_COLS &&
+    bool many = rows >= REORDER_ROWS && dy->cols >= BLOCK_COLS && x->cols >= REORDER_COLS &&
                 onednn_has_blocks(dev->onednn, dtype);
     CLOZE_TRY(many ? reordered_factors(dev, dy, x, dtype, &p, err)
                    : plain_factors(dev, dy, x, dtype, &p, err));

@@ -306,6 +306,7 @@ static void test_kernel(subject *s, const op_case *k) {
         run_case(k, s, 300, 100, v); /* several blocks of rows and of keys, work for two threads */
         run_case(k, s, 261, 66, v);  /* the same: products reorder their factors */
         run_case(k, s, 258, 64, v);
+        if (strcmp(k->name, "linear_backward_weight") == 0) run_case(k, s, 259, 2050, v);
         run_case(k, s, 20, 2500, v); /* several chunks of columns, likewise */
     }
     if (s->n_thread_dependent > 0) {
