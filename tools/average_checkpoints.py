@@ -3,8 +3,8 @@
 
     tools/average_checkpoints.py MODEL [MODEL ...] OUT
 
-MODEL: a directory with model.safetensors in float32, as checkpoints of `cloze pretrain` have it. Everything else
-is copied from the first. Means are taken in double precision. Python 3, standard library only.
+MODEL: a directory with model.safetensors in float32, as checkpoints of `cloze pretrain` have it. OUT gets the
+configuration, vocabulary and word list of the first. Means are taken in double precision. Python 3, standard library only.
 """
 import array
 import json
@@ -12,6 +12,8 @@ import shutil
 import struct
 import sys
 from pathlib import Path
+
+COPIED = ("config.json", "vocab.txt", "words.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def read(folder):
@@ -45,7 +47,10 @@ def main():
     mean = array.array("f", (value / len(models) for value in total))
     if sys.byteorder != "little":
         mean.byteswap()
-    shutil.copytree(models[0], out, ignore=shutil.ignore_patterns("checkpoint-*", "runs", "*_results.json", "out.txt"))
+    out.mkdir(parents=True)
+    for name in COPIED:
+        if (models[0] / name).exists():
+            shutil.copy(models[0] / name, out)
     (out / "model.safetensors").write_bytes(head + mean.tobytes())
 
 
