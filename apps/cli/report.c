@@ -160,6 +160,7 @@ void report_train(const char *json) {
         print_row(r, "macro F1", "macro_f1", "%.4f");
     }
     print_row(r, "loss", "loss", "%.4f");
+    print_row(r, "steps", "steps", "%.0f");
     print_row(r, "samples/s", "samples_per_second", "%.1f");
     print_row(r, "seconds", "runtime", "%.1f");
     cJSON_Delete(r);

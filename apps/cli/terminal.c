@@ -22,7 +22,8 @@
 #define PLAIN_MIN_SECONDS 2.0 /* and no two within this one */
 #define DEPTH_MAX 4           /* tasks within tasks */
 #define BAR_COLUMNS 30
-#define FIELD_COLUMNS 52 /* kept free for what stands behind the bar */
+#define BAR_MIN 10
+#define NARROW 40 /* columns below which there is no bar */
 
 typedef struct task {
     char name[32], unit[32];
@@ -96,34 +97,44 @@ static void add_field(char *line, size_t size, int columns, const char *field) {
     snprintf(line + n, size - n, "  %s", field);
 }
 
-/* Loss, rate, speed and time, the most wanted first, as far as they fit. */
-static void add_fields(const cloze_progress *p, char *line, size_t size, int columns) {
-    char field[96], time[32], left[32];
-    format_time(time, sizeof time, p->seconds);
+#define N_FIELDS 4
+typedef struct fields {
+    char text[N_FIELDS][96]; /* time, loss, speed, rate: the most wanted first; "" = none */
+} fields;
+
+/* brief: only the time that is left, where both do not fit. */
+static void make_fields(const cloze_progress *p, bool brief, fields *f) {
+    char time[32], left[32];
     double units = speed(p);
+    memset(f, 0, sizeof *f);
+    format_time(time, sizeof time, p->seconds);
     if (p->finished || p->total <= 0 || units <= 0) {
-        snprintf(field, sizeof field, "%s", time);
+        snprintf(f->text[0], sizeof f->text[0], "%s", time);
     } else {
         format_time(left, sizeof left, (double)(p->total - p->done) / units);
-        snprintf(field, sizeof field, "%s, %s left", time, left);
+        snprintf(f->text[0], sizeof f->text[0], "%s%s%s left", brief ? "" : time, brief ? "" : ", ",
+                 left);
     }
-    add_field(line, size, columns, field);
-    if (isfinite(p->loss)) {
-        snprintf(field, sizeof field, "loss %.4f", p->loss);
-        add_field(line, size, columns, field);
-    }
-    if (isfinite(p->samples_per_second)) {
-        snprintf(field, sizeof field, "%.1f samples/s", p->samples_per_second);
-        add_field(line, size, columns, field);
-    } else if (units > 0) {
-        snprintf(field, sizeof field, units < 10 ? "%.1f %s%s/s" : "%.0f %s%s/s", units, p->unit,
-                 plural(p->unit));
-        add_field(line, size, columns, field);
-    }
-    if (isfinite(p->rate)) {
-        snprintf(field, sizeof field, "rate %.2e", p->rate);
-        add_field(line, size, columns, field);
-    }
+    if (isfinite(p->loss)) snprintf(f->text[1], sizeof f->text[1], "loss %.4f", p->loss);
+    if (isfinite(p->samples_per_second))
+        snprintf(f->text[2], sizeof f->text[2], "%.1f samples/s", p->samples_per_second);
+    else if (units > 0)
+        snprintf(f->text[2], sizeof f->text[2], units < 10 ? "%.1f %s%s/s" : "%.0f %s%s/s", units,
+                 p->unit, plural(p->unit));
+    if (isfinite(p->rate)) snprintf(f->text[3], sizeof f->text[3], "rate %.1e", p->rate);
+}
+
+static int fields_width(const fields *f) {
+    int width = 0;
+    for (int i = 0; i < N_FIELDS; i++)
+        if (f->text[i][0]) width += 2 + text_width(f->text[i]);
+    return width;
+}
+
+/* As many of them as fit. */
+static void add_fields(const fields *f, char *line, size_t size, int columns) {
+    for (int i = 0; i < N_FIELDS; i++)
+        if (f->text[i][0]) add_field(line, size, columns, f->text[i]);
 }
 
 static void format_count(const cloze_progress *p, char *out, size_t size) {
@@ -141,28 +152,36 @@ void terminal_clear(void) {
     term.drawn = false;
 }
 
+/* "  [####----]" of so many cells. */
+static void add_bar(const cloze_progress *p, int width, char *line, size_t size, int columns) {
+    char bar[BAR_COLUMNS + 3] = "[";
+    int64_t done = p->done < p->total ? p->done : p->total;
+    int full = (int)((double)done / (double)p->total * width);
+    for (int i = 0; i < width; i++) bar[i + 1] = i < full ? '#' : '-';
+    bar[width + 1] = ']';
+    bar[width + 2] = 0;
+    add_field(line, size, columns, bar);
+}
+
+/* The bar takes what the fields leave, and at least BAR_MIN cells on terminals of usual width: then
+ * the least wanted fields go. */
 static void draw(const task *t) {
     const cloze_progress *p = &t->state;
     char line[512], count[64];
+    fields f;
     int columns = terminal_columns() - 1; /* a full last column would wrap */
     format_count(p, count, sizeof count);
     snprintf(line, sizeof line, "%s", t->name);
-    if (p->total > 0) {
-        int width = columns - text_width(line) - (int)strlen(count) - FIELD_COLUMNS;
+    int room = columns - text_width(line) - 2 - (int)strlen(count) - 4;
+    make_fields(p, false, &f);
+    if (room - fields_width(&f) < BAR_MIN) make_fields(p, true, &f);
+    if (p->total > 0 && columns >= NARROW) {
+        int width = room - fields_width(&f);
         if (width > BAR_COLUMNS) width = BAR_COLUMNS;
-        if (width < 10 && columns >= 40) width = 10;
-        if (width >= 10) {
-            char bar[BAR_COLUMNS + 3] = "[";
-            int64_t done = p->done < p->total ? p->done : p->total;
-            int full = (int)((double)done / (double)p->total * width);
-            for (int i = 0; i < width; i++) bar[i + 1] = i < full ? '#' : '-';
-            bar[width + 1] = ']';
-            bar[width + 2] = 0;
-            add_field(line, sizeof line, columns, bar);
-        }
+        add_bar(p, width > BAR_MIN ? width : BAR_MIN, line, sizeof line, columns);
     }
     add_field(line, sizeof line, columns, count);
-    add_fields(p, line, sizeof line, columns);
+    add_fields(&f, line, sizeof line, columns);
     fprintf(stderr, "\r%s\033[K", line);
     fflush(stderr);
     term.drawn = true;
@@ -194,7 +213,9 @@ static void plain_line(task *t) {
         add_field(line, sizeof line, 400, percent);
     }
     add_field(line, sizeof line, 400, count);
-    add_fields(p, line, sizeof line, 400);
+    fields f;
+    make_fields(p, false, &f);
+    add_fields(&f, line, sizeof line, 400);
     fprintf(stderr, "%s\n", line);
     t->last_plain = p->seconds;
     t->tenths = tenths;

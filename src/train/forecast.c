@@ -12,9 +12,10 @@
 #include "train/schedule.h"
 
 #define PAGE_BYTES 4096
-#define PROBE_LAYERS 3 /* of the larger probe; the smaller has one */
+#define PROBE_LAYERS 4 /* of the larger probe; the smaller has one */
 #define PROBE_REPEATS 3
-#define PLANNED_EPOCHS 8 /* that are looked at for the largest batch */
+#define PLANNED_EPOCHS 8         /* that are looked at for the largest batch, */
+#define PLANNED_EXAMPLES 1000000 /* and no more than so many examples */
 
 /* ---- counting ---- */
 
@@ -40,12 +41,13 @@ typedef struct sizes {
     double micro_batch, optimizer, evaluation; /* seconds */
 } sizes;
 
+/* To n layers, from what a has and, with more, b; never less than b. */
 static sizes extend(const sizes *a, int64_t layers_a, const sizes *b, int64_t layers_b, int64_t n) {
     sizes out = *a;
     const double *x = (const double *)a, *y = (const double *)b;
     for (size_t i = 0; i < sizeof out / sizeof(double); i++) {
-        double each = layers_b > layers_a ? (y[i] - x[i]) / (double)(layers_b - layers_a) : 0;
-        ((double *)&out)[i] = x[i] + each * (double)(n - layers_a);
+        double each = (y[i] - x[i]) / (double)(layers_b - layers_a);
+        ((double *)&out)[i] = fmax(y[i], x[i] + each * (double)(n - layers_a));
     }
     return out;
 }
@@ -65,7 +67,19 @@ static void count_block(const param_block *block, sizes *s) {
     }
 }
 
-/* Of a token's bf16 product operands: a copy of every trained matrix but the embeddings. */
+/* Bytes of the parameters that are not trained. */
+static double count_frozen(classifier *c) {
+    const nn_state *s = model_get_state(classifier_model(c));
+    double bytes = 0;
+    for (int i = 0; i < s->n_params; i++) {
+        const tensor *t = &s->params[i]->w.t;
+        if (!s->params[i]->requires_grad)
+            bytes += (double)(t->rows * t->cols) * (double)dtype_size(t->dtype);
+    }
+    return bytes;
+}
+
+/* The bf16 copy that products have of every trained matrix but the embeddings. */
 static double count_casts(const param_block *block, const options *o) {
     param *const *params;
     int n = param_block_params(block, &params);
@@ -101,7 +115,9 @@ static int64_t tokens_of(const encoded_views *v, const batch_plan *plan, int64_t
 cloze_status forecast_largest_batch(const options *o, const encoded_views *encoded,
                                     int64_t n_batches, int64_t *tokens, cloze_error *err) {
     *tokens = 0;
-    for (int64_t epoch = 0; epoch < PLANNED_EPOCHS && n_batches > 0; epoch++) {
+    for (int64_t epoch = 0; epoch < PLANNED_EPOCHS && n_batches > 0 &&
+                            (epoch == 0 || (epoch + 1) * encoded->n <= PLANNED_EXAMPLES);
+         epoch++) {
         batch_plan plan = {0};
         CLOZE_TRY(step_plan(o, &encoded->sets[0], epoch, &plan, err));
         for (int64_t i = 0; i < plan.n_batches && n_batches > 0; i++, n_batches--) {
@@ -167,6 +183,7 @@ static cloze_status probe_open(probe *p, int32_t n_layers, cloze_error *err) {
     const options *o = f->o;
     classifier_options co = f->classifier;
     co.n_layers = n_layers;
+    co.callbacks = NULL; /* nothing of a probe is the user's */
     CLOZE_TRY(classifier_create(f->model_dir, &co, f->labels, &p->c, err));
     model_set_dropout(classifier_model(p->c), o->hidden_dropout_prob,
                       o->attention_probs_dropout_prob);
@@ -235,6 +252,7 @@ static cloze_status probe_run(probe *p, int32_t n_layers, sizes *s, double *resi
     s->parameters = (double)model_param_count(classifier_model(p->c));
     count_block(p->block, s);
     s->casts = count_casts(p->block, p->from->o);
+    s->weights += count_frozen(p->c);
     *resident = (double)process_memory();
     return CLOZE_OK;
 }
@@ -245,17 +263,18 @@ static double sum_of(const sizes *s) {
     return s->weights + 3 * (s->gradients + s->lazy) + s->casts + s->activations;
 }
 
-/* What rows of the vocabulary the run will see, in place of those that the probe saw. */
-static cloze_status count_lazy_rows(probe *p, sizes *s, cloze_error *err) {
+/* Bytes for the rows of the vocabulary that the run will see and the probe did not. */
+static cloze_status count_lazy_rows(const probe *p, double *bytes, cloze_error *err) {
     const param *words = model_embeddings(classifier_model(p->c))->tables[0];
-    if (!words->row_state) return CLOZE_OK;
     const encoded_set *set = &p->train.sets[0];
     uint8_t *seen;
+    *bytes = 0;
+    if (!words->row_state) return CLOZE_OK;
     MEM_NEW(err, seen, words->w.t.rows);
     memcpy(seen, words->row_state, (size_t)words->w.t.rows);
     for (int64_t i = 0; i < set->offsets[set->n]; i++) seen[set->input_ids[i]] = 1;
-    s->lazy += (double)(page_bytes(seen, words->w.t.rows, words->w.t.cols) -
-                        page_bytes(words->row_state, words->w.t.rows, words->w.t.cols));
+    *bytes = (double)(page_bytes(seen, words->w.t.rows, words->w.t.cols) -
+                      page_bytes(words->row_state, words->w.t.rows, words->w.t.cols));
     mem_free(seen);
     return CLOZE_OK;
 }
@@ -305,34 +324,44 @@ static void fill_in(const forecast_source *f, const sizes *s, double rest, const
     out->checkpoint_bytes = 4 * out->n_parameters + 8 * out->n_trainable;
 }
 
-/* Probes of one and three layers (one of all, when there are no more), and what they tell. */
-static cloze_status probe_layers(const forecast_source *f, int64_t n_layers, forecast *out,
-                                 cloze_error *err) {
-    int32_t large = (int32_t)(n_layers < PROBE_LAYERS ? n_layers : PROBE_LAYERS);
-    sizes small_sizes = {0}, sizes_of_large;
-    double resident;
-    step_count steps;
-    CLOZE_TRY(step_count_make(f->o, f->train->n, &steps, err));
-    if (large > 1 && n_layers > large) {
-        probe p = {.from = f};
-        cloze_status status = probe_run(&p, 1, &small_sizes, &resident, err);
-        probe_close(&p);
-        CLOZE_TRY(status);
-    }
+/* What the probe of all layers that are probed tells of the data: *rest is memory that does not
+ * grow with layers. */
+static cloze_status probe_large(const forecast_source *f, int32_t n_layers, sizes *s, double *rest,
+                                double *more_lazy, forecast *out, cloze_error *err) {
     probe p = {.from = f};
-    cloze_status status = probe_run(&p, large, &sizes_of_large, &resident, err);
+    double resident;
+    cloze_status status = probe_run(&p, n_layers, s, &resident, err);
     if (status == CLOZE_OK) {
-        double rest = resident - sum_of(&sizes_of_large);
         probe_batches b = choose_batches(&p.train, &p.plan);
-        sizes all = n_layers > large ? extend(&small_sizes, 1, &sizes_of_large, large, n_layers)
-                                     : sizes_of_large;
         out->batch_tokens = (int64_t)(b.mean_tokens + 0.5);
         out->largest_batch_tokens = tokens_of(&p.train, &p.plan, b.largest);
-        status = count_lazy_rows(&p, &all, err);
-        if (status == CLOZE_OK) fill_in(f, &all, rest > 0 ? rest : 0, &steps, out);
+        *rest = resident > sum_of(s) ? resident - sum_of(s) : 0;
+        status = count_lazy_rows(&p, more_lazy, err);
     }
     probe_close(&p);
     return status;
+}
+
+/* Probes of four layers and of one (of all alone, when there are no more), and what they tell. The
+ * larger one comes first: memory that it leaves behind would count twice. */
+static cloze_status probe_layers(const forecast_source *f, int64_t n_layers, forecast *out,
+                                 cloze_error *err) {
+    int32_t large = (int32_t)(n_layers < PROBE_LAYERS ? n_layers : PROBE_LAYERS);
+    sizes large_sizes, small_sizes;
+    double rest, more_lazy, unused;
+    step_count steps;
+    CLOZE_TRY(step_count_make(f->o, f->train->n, &steps, err));
+    CLOZE_TRY(probe_large(f, large, &large_sizes, &rest, &more_lazy, out, err));
+    if (n_layers > large) {
+        probe p = {.from = f};
+        cloze_status status = probe_run(&p, 1, &small_sizes, &unused, err);
+        probe_close(&p);
+        CLOZE_TRY(status);
+        large_sizes = extend(&small_sizes, 1, &large_sizes, large, n_layers);
+    }
+    large_sizes.lazy += more_lazy;
+    fill_in(f, &large_sizes, rest, &steps, out);
+    return CLOZE_OK;
 }
 
 cloze_status forecast_make(const forecast_source *source, forecast *out, cloze_error *err) {

@@ -2,7 +2,7 @@
  * What a training run will need, told before it begins: memory by parts, seconds, disk.
  *
  * Tokens, parameters and steps are counted. Activations and times are measured on real steps of the
- * same data with the model's first layers only (one and three of them), and extended to all layers:
+ * same data with the model's first layers only (four of them, and one), and extended to all layers:
  * both grow by the same amount with each layer.
  */
 #ifndef CLOZE_TRAIN_FORECAST_H

@@ -116,8 +116,9 @@ static void write_full(const metrics *m, const char *prefix, const label_set *la
     buf_puts(out, "\n  ]");
 }
 
-void metrics_write_json(const metrics *m, const char *prefix, const label_set *labels,
-                        int32_t batch_size, bool full, buf *out) {
+/* The figures of a set as pairs with `indent` before each. */
+static void write_figures(const metrics *m, const char *prefix, int32_t batch_size,
+                          const char *indent, buf *out) {
     double seconds = m->seconds > 0 ? m->seconds : 1e-9;
     double steps = ceil((double)m->n / batch_size);
     const struct {
@@ -133,8 +134,22 @@ void metrics_write_json(const metrics *m, const char *prefix, const label_set *l
         {"steps_per_second", steps / seconds},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        buf_printf(out, "%s  \"%s_%s\": ", i ? ",\n" : "", prefix, all[i].name);
+        buf_printf(out, "%s%s\"%s_%s\": ", i ? ",\n" : "", indent, prefix, all[i].name);
         buf_json_double(out, all[i].value);
     }
-    if (full) write_full(m, prefix, labels, out);
+}
+
+void metrics_write_json(const metrics *m, const char *prefix, const label_set *labels,
+                        int32_t batch_size, buf *out) {
+    write_figures(m, prefix, batch_size, "  ", out);
+    write_full(m, prefix, labels, out);
+}
+
+void metrics_write_log(const metrics *m, const char *prefix, int32_t batch_size, buf *out) {
+    buf b;
+    buf_init(&b, 1 << 16);
+    write_figures(m, prefix, batch_size, "      ", &b);
+    if (buf_ok(&b)) buf_puts(out, b.data + 6); /* who logs it has indented the first */
+    out->failed = out->failed || !buf_ok(&b);
+    buf_deinit(&b);
 }

@@ -30,10 +30,12 @@ cloze_status metrics_compute(const float *logits, const int32_t *labels, int64_t
 void metrics_deinit(metrics *m);
 /* One of accuracy, macro_f1, micro_f1, loss; false when there is no such metric. */
 bool metrics_get(const metrics *m, const char *name, double *value);
-/* `"eval_accuracy": 0.5, ...` pairs without braces; batch_size gives steps per second; epoch NAN =
- * left out. full adds per-label figures and the confusion matrix. */
+/* `"eval_accuracy": 0.5, ...` pairs without braces, per-label figures and the confusion matrix;
+ * batch_size gives steps per second. */
 void metrics_write_json(const metrics *m, const char *prefix, const label_set *labels,
-                        int32_t batch_size, bool full, buf *out);
+                        int32_t batch_size, buf *out);
+/* The pairs alone, as an entry of trainer_state.json's log_history has them. */
+void metrics_write_log(const metrics *m, const char *prefix, int32_t batch_size, buf *out);
 /* softmax of one row of logits (C) in double. */
 void metrics_softmax(const float *logits, int32_t n_labels, double *probabilities);
 

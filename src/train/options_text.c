@@ -40,6 +40,30 @@ static void write_wrapped(const char *text, buf *out) {
     buf_putc(out, '\n');
 }
 
+/* A choice whose values are too long for the flag's line: they stand in the help. */
+static bool is_long(const option_row *row) {
+    return row->kind == KIND_CHOICE && strlen(row->name) + strlen(row->metavar) > 56;
+}
+
+static void write_row(const option_row *row, buf *out) {
+    buf text;
+    buf_init(&text, 4096);
+    buf_printf(out, "  --%s", row->name);
+    if (row->metavar) buf_printf(out, " %s", is_long(row) ? "NAME" : row->metavar);
+    write_default(row, out);
+    buf_putc(out, '\n');
+    buf_puts(&text, row->help);
+    for (const char *at = row->metavar; is_long(row) && *at;) {
+        size_t n = strcspn(at, "|");
+        buf_puts(&text, at == row->metavar ? ": " : ", ");
+        buf_append(&text, at, n);
+        at += n + (at[n] == '|');
+    }
+    if (text.len) write_wrapped(text.data, out);
+    out->failed = out->failed || !buf_ok(&text);
+    buf_deinit(&text);
+}
+
 void options_help(char command, buf *out) {
     const char *title = NULL;
     for (int i = 0; i < OPTION_COUNT; i++) {
@@ -48,12 +72,10 @@ void options_help(char command, buf *out) {
         if (!option_is_listed(row, command)) continue;
         if (title) buf_printf(out, "\n%s\n", title);
         title = NULL;
-        buf_printf(out, "  --%s", row->name);
-        if (row->metavar) buf_printf(out, " %s", row->metavar);
-        write_default(row, out);
-        buf_putc(out, '\n');
-        if (row->help[0]) write_wrapped(row->help, out);
+        write_row(row, out);
     }
+    if (command == 'I')
+        buf_puts(out, "\nand, with --data_dir or --train_file, every flag of `cloze train`\n");
 }
 
 /* ---- JSON ---- */

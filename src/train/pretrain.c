@@ -34,8 +34,8 @@ static cloze_status train_batch(pretrain *p, const int32_t *order, int64_t first
                                 cloze_error *err) {
     tape *t = p->session.tape;
     float value = 0;
-    CLOZE_TRY(
-        masked_batch_fill(&p->batch, &p->train, order, first, last, &p->train_mask, epoch_key, err));
+    CLOZE_TRY(masked_batch_fill(&p->batch, &p->train, order, first, last, &p->train_mask, epoch_key,
+                                err));
     uint64_t key = rng_mix(rng_mix(rng_mix((uint64_t)p->o->seed, 0x7072657472ull),
                                    (uint64_t)p->loop.state.global_step),
                            (uint64_t)micro);
@@ -80,7 +80,8 @@ static cloze_status after_step(pretrain *p, bool end_of_epoch, cloze_error *err)
 /* Masked tokens of a whole step: its loss is their mean, however it is cut into batches. */
 static cloze_status count_masks(pretrain *p, const int32_t *order, int64_t first, int64_t end,
                                 uint64_t epoch_key, int64_t *n_masks, cloze_error *err) {
-    CLOZE_TRY(masked_batch_fill(&p->batch, &p->train, order, first, end, &p->train_mask, epoch_key, err));
+    CLOZE_TRY(
+        masked_batch_fill(&p->batch, &p->train, order, first, end, &p->train_mask, epoch_key, err));
     *n_masks = p->batch.n_masks;
     return CLOZE_OK;
 }

@@ -11,7 +11,6 @@
 #include "train/class_weights.h"
 #include "train/output_dir.h"
 #include "train/predictor.h"
-#include "train/state.h"
 #include "train/resume.h"
 #include "train/state.h"
 #include "train/trainer.h"
@@ -172,7 +171,7 @@ static cloze_status put_metrics(run *r, const metrics *m, const char *prefix, co
     buf b;
     buf_init(&b, (size_t)64 << 20);
     metrics_write_json(m, prefix, classifier_labels(r->c),
-                       (int32_t)r->o->per_device_eval_batch_size, true, &b);
+                       (int32_t)r->o->per_device_eval_batch_size, &b);
     cloze_status status = buf_ok(&b) ? put_results(r, file, b.data, err)
                                      : error_set(err, CLOZE_ERR_MEMORY, "out of memory");
     buf_deinit(&b);
@@ -412,10 +411,13 @@ cloze_status train_run(options *o, const cloze_callbacks *callbacks, buf *result
         buf_printf(results, "{\n%s\n}\n", all.len ? all.data : "");
         if (all.len) /* an unlabelled file has no metrics: earlier ones stay */
             status = state_write_file(o->output_dir, "all_results.json", results, err);
-        if (status == CLOZE_OK)
-            log_line(callbacks, CLOZE_LOG_INFO, "%s in %s",
-                     o->do_train ? "Model, tokenizer and results are" : "Results are",
-                     o->output_dir);
+        if (status == CLOZE_OK && o->do_train)
+            log_line(callbacks, CLOZE_LOG_INFO,
+                     "Model, tokenizer and results are in %s (use it: cloze predict --model %s "
+                     "--input FILE)",
+                     o->output_dir, o->output_dir);
+        else if (status == CLOZE_OK)
+            log_line(callbacks, CLOZE_LOG_INFO, "Results are in %s", o->output_dir);
     }
     run_close(&r);
     buf_deinit(&all);
@@ -444,7 +446,7 @@ static cloze_status eval_all(run *r, buf *results, cloze_error *err) {
                                r->callbacks, &m, NULL, err));
     classifier_tell_cut(r->c, r->dev.path, m.cut_examples, r->dev.n, m.cut_tokens);
     buf_puts(results, "{\n");
-    metrics_write_json(&m, "eval", classifier_labels(r->c), (int32_t)o->batch_size, true, results);
+    metrics_write_json(&m, "eval", classifier_labels(r->c), (int32_t)o->batch_size, results);
     buf_puts(results, "\n}\n");
     metrics_deinit(&m);
     if (!buf_ok(results)) CLOZE_FAIL(err, MEMORY, "out of memory for the metrics");

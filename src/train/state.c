@@ -72,8 +72,8 @@ cloze_status trainer_state_write(const trainer_state *s, const char *dir, cloze_
     buf_json_double(&b, s->num_train_epochs);
     buf_printf(&b, ",\n  \"save_steps\": %lld,\n", (long long)s->save_steps);
     buf_printf(&b,
-               "  \"stateful_callbacks\": {\"EarlyStoppingCallback\": "
-               "{\"early_stopping_patience_counter\": %lld}},\n",
+               "  \"stateful_callbacks\": {\n    \"EarlyStoppingCallback\": {\n"
+               "      \"early_stopping_patience_counter\": %lld\n    }\n  },\n",
                (long long)s->evaluations_without_gain);
     buf_printf(&b,
                "  \"total_flos\": 0,\n  \"train_batch_size\": %lld,\n  \"trial_name\": null,\n  "

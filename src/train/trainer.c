@@ -5,6 +5,8 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "base/system_memory.h"
+#include "train/forecast.h"
 #include "train/trainer_internal.h"
 
 /* ---- one optimizer step ---- */
@@ -81,6 +83,23 @@ static uint64_t hash_data(const dataset *data, const label_set *labels) {
     return hash;
 }
 
+/* A run that does not fit is told before the machine swaps or the kernel ends it. */
+static cloze_status warn_of_memory(const trainer *t, const step_count *steps, cloze_error *err) {
+    const options *o = t->o;
+    int64_t tokens, available = system_memory_available();
+    CLOZE_TRY(forecast_largest_batch(
+        o, &t->encoded, steps->max_steps * o->gradient_accumulation_steps, &tokens, err));
+    int64_t need =
+        forecast_count(t->loop.block, model_get_config(classifier_model(*t->c)), o, tokens);
+    if (available >= 0 && need > available)
+        log_line(t->callbacks, CLOZE_LOG_WARN,
+                 "training takes about %.1f GB more memory and %.1f GB are free; "
+                 "--gradient_checkpointing, --bf16 or a smaller --per_device_train_batch_size with "
+                 "--gradient_accumulation_steps need less",
+                 (double)need / 1e9, (double)available / 1e9);
+    return CLOZE_OK;
+}
+
 static cloze_status save_classifier(void *c, const char *dir, cloze_error *err) {
     return classifier_save(*(classifier **)c, dir, err);
 }
@@ -112,6 +131,7 @@ static cloze_status prepare(trainer *t, cloze_error *err) {
     t->loop.state.train_batch_size = o->per_device_train_batch_size;
     train_loop_plan(&t->loop, count.max_steps, count.num_train_epochs);
     CLOZE_TRY(classifier_train_begin(*t->c, o->freeze_plm, &t->loop.block, err));
+    CLOZE_TRY(warn_of_memory(t, &count, err));
     t->loop.state.train_hash = hash_data(train, classifier_labels(*t->c));
     if (dev) t->loop.state.dev_hash = hash_data(dev, classifier_labels(*t->c));
     t->loop.data_length = t->n_batches;

@@ -114,8 +114,7 @@ static void log_metrics(trainer *t, const metrics *m) {
     buf b;
     trainer_state *s = &t->loop.state;
     buf_init(&b, 1 << 16);
-    metrics_write_json(m, "eval", classifier_labels(*t->c),
-                       (int32_t)t->o->per_device_eval_batch_size, false, &b);
+    metrics_write_log(m, "eval", (int32_t)t->o->per_device_eval_batch_size, &b);
     trainer_state_log(s, &b);
     buf_deinit(&b);
     log_line(t->callbacks, CLOZE_LOG_INFO,
