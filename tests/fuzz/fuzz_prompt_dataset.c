@@ -1,6 +1,6 @@
 /* covers: src/prompt/dataset.c src/prompt/record_reader.c */
 /* dictionary: data.dict */
-/* covers: src/prompt/record_columns.c src/prompt/line_reader.c */
+/* covers: src/prompt/record_columns.c src/prompt/record_json.c src/prompt/record_rows.c */
 /* Data files in every format and labelling: the first byte chooses, the rest is the file. */
 #include <stdlib.h>
 #include <string.h>
