@@ -106,12 +106,50 @@ static cloze_status read_prompt(summary *s, cloze_error *err) {
     return status;
 }
 
+/* verbalizer.json of PaddleNLP up to 2.4.0 has labels and token ids, no words. */
+static cloze_status read_first_labels(summary *s, cloze_error *err) {
+    cJSON *root = NULL;
+    const cJSON *label;
+    CLOZE_TRY(read_json(s->dir, "verbalizer.json", &root, err));
+    s->labels = cJSON_CreateObject();
+    cJSON_ArrayForEach(label, cJSON_GetArrayItem(root, 0)) {
+        if (cJSON_IsString(label)) cJSON_AddArrayToObject(s->labels, label->valuestring);
+    }
+    json_destroy(root);
+    return CLOZE_OK;
+}
+
+static cloze_status read_first_prompt(summary *s, cloze_error *err) {
+    cJSON *root = NULL;
+    CLOZE_TRY(read_json(s->dir, "template.json", &root, err));
+    char *text = cJSON_PrintUnformatted(root);
+    s->prompt = text ? mem_strdup(text) : NULL;
+    cJSON_free(text);
+    json_destroy(root);
+    if (!s->prompt) CLOZE_FAIL(err, MEMORY, "out of memory for template.json");
+    return CLOZE_OK;
+}
+
+/* What PaddleNLP's few-shot scripts leave: its settings are not written down. */
+static cloze_status read_paddle_run(summary *s, cloze_error *err) {
+    s->settings = cJSON_CreateObject();
+    cJSON_AddStringToObject(s->settings, "method", "prompt");
+    cJSON_AddStringToObject(s->settings, "verbalizer", "soft");
+    if (exists_in(s->dir, "template.json")) {
+        CLOZE_TRY(read_first_labels(s, err));
+        return read_first_prompt(s, err);
+    }
+    CLOZE_TRY(read_json(s->dir, "verbalizer_config.json", &s->labels, err));
+    return read_prompt(s, err);
+}
+
 static cloze_status read_all(summary *s, cloze_error *err) {
     CLOZE_TRY(model_config_find(s->dir, &s->has_config, err));
     s->is_run = classifier_is_run_dir(s->dir);
     if (s->has_config) CLOZE_TRY(model_config_read(s->dir, &s->config, err));
     CLOZE_TRY(read_weights(s, err));
     if (!s->is_run) return CLOZE_OK;
+    if (!exists_in(s->dir, "classifier.json")) return read_paddle_run(s, err);
     CLOZE_TRY(read_json(s->dir, "classifier.json", &s->settings, err));
     CLOZE_TRY(read_json(s->dir, "verbalizer_config.json", &s->labels, err));
     return exists_in(s->dir, "template_config.json") ? read_prompt(s, err) : CLOZE_OK;

@@ -158,6 +158,24 @@ static void a_run_without_a_configuration(void **state) {
     recorder_deinit(&r);
 }
 
+static void inspect_tells_what_they_hold(void **state) {
+    for (size_t i = 0; i < COUNT(RUNS); i++) {
+        char dir[512];
+        arg_list list;
+        recorder r;
+        snprintf(dir, sizeof dir, FIXTURES "paddle/%s", RUNS[i]);
+        recorder_init(&r);
+        MUST(cloze_inspect(args(&list, "--model", dir, "--json", NULL), NULL, record_write, &r,
+                           err));
+        cJSON *json = parse_json(r.out.data);
+        assert_string_equal(cJSON_GetObjectItem(json, "kind")->valuestring, "run");
+        assert_non_null(strstr(r.out.data, "体育"));
+        assert_non_null(strstr(r.out.data, "text_a"));
+        cJSON_Delete(json);
+        recorder_deinit(&r);
+    }
+}
+
 static void soft_parts_are_refused(void **state) {
     static const char *const NAMES[] = {"model_state.pdparams", "verbalizer_config.json",
                                         "vocab.txt", "config.json"};
@@ -267,6 +285,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paddles_runs_predict_as_paddle_does),
         cmocka_unit_test(a_run_without_a_configuration),
+        cmocka_unit_test(inspect_tells_what_they_hold),
         cmocka_unit_test(soft_parts_are_refused),
         cmocka_unit_test(converted_runs_predict_the_same),
         cmocka_unit_test(round_trips_end_in_the_same_bytes),
