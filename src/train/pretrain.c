@@ -69,9 +69,12 @@ static cloze_status after_step(pretrain *p, bool end_of_epoch, cloze_error *err)
     held_out h;
     if (train_loop_logs_now(l, end_of_epoch)) log_loss(p);
     if (last) return CLOZE_OK;
-    if (p->held.n_sequences &&
-        schedule_is_due(o->evaluation_strategy, o->eval_steps, step, end_of_epoch))
-        CLOZE_TRY(pretrain_evaluate(p, &h, err));
+    if (p->held.n_sequences && train_loop_is_unevaluated(l) &&
+        schedule_is_due(o->evaluation_strategy, o->eval_steps, step, end_of_epoch)) {
+        cloze_status status = pretrain_evaluate(p, &h, err);
+        if (status == CLOZE_ERR_INTERRUPTED) return train_loop_interrupt(l, err);
+        CLOZE_TRY(status);
+    }
     if (schedule_is_due(o->save_strategy, o->save_steps, step, end_of_epoch))
         CLOZE_TRY(train_loop_save(l, err));
     return log_interrupted(p->callbacks) ? train_loop_interrupt(l, err) : CLOZE_OK;
@@ -164,7 +167,8 @@ static cloze_status train(pretrain *p, cloze_error *err) {
     CLOZE_TRY(begin(p, err));
     MEM_NEW(err, order, p->train.n_sequences);
     train_loop_start(&p->loop, "pretrain");
-    cloze_status status = CLOZE_OK;
+    cloze_status status =
+        p->resume ? after_step(p, s->data_position == p->train.n_sequences, err) : CLOZE_OK;
     while (status == CLOZE_OK && s->global_step < s->max_steps) {
         status = run_epoch(p, order, err);
         if (s->data_position < p->train.n_sequences) continue;
@@ -251,6 +255,15 @@ static cloze_status save_f32(void *p, const char *dir, cloze_error *err) {
     return pretrain_save_model(p, dir, DTYPE_F32, err);
 }
 
+static cloze_status evaluate_finished(pretrain *p, held_out *h, cloze_error *err) {
+    cloze_status status = pretrain_evaluate(p, h, err);
+    if (status == CLOZE_ERR_INTERRUPTED && err) {
+        cloze_error first = *err;
+        error_set(err, status, "%s; the trained model is in %s", first.message, p->o->output_dir);
+    }
+    return status;
+}
+
 static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     const options *o = p->o;
     held_out h = {0};
@@ -269,7 +282,7 @@ static cloze_status run(pretrain *p, buf *results, cloze_error *err) {
     CLOZE_TRY(output_dir_forget_results(o->output_dir, err));
     /* before anything else can fail */
     CLOZE_TRY(pretrain_save_model(p, o->output_dir, dtype, err));
-    if (p->held.n_sequences) CLOZE_TRY(pretrain_evaluate(p, &h, err));
+    if (p->held.n_sequences) CLOZE_TRY(evaluate_finished(p, &h, err));
     CLOZE_TRY(write_results(p, &h, results, err));
     return session_write_profile(&p->session, o, p->callbacks, err);
 }

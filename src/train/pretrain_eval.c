@@ -71,6 +71,10 @@ static cloze_status evaluate(pretrain *p, held_out *h, cloze_error *err) {
         if (status == CLOZE_OK) status = tape_read(t, v, logits, err);
         for (int32_t i = 0; status == CLOZE_OK && i < p->batch.n_masks; i++)
             score_row(logits + i * vocab, vocab, p->batch.labels[i], h);
+        if (status == CLOZE_OK && last < c->n_sequences && log_interrupted(p->callbacks))
+            status = error_set(err, CLOZE_ERR_INTERRUPTED,
+                               "interrupted after %lld of %lld held-out sequences", (long long)last,
+                               (long long)c->n_sequences);
     }
     mem_free(logits);
     mem_free(order);
@@ -95,6 +99,7 @@ void pretrain_put_held_out(const held_out *h, const char *separator, buf *b) {
 cloze_status pretrain_evaluate(pretrain *p, held_out *h, cloze_error *err) {
     buf b;
     CLOZE_TRY(evaluate(p, h, err));
+    train_loop_note_evaluation(&p->loop);
     buf_init(&b, 4096);
     pretrain_put_held_out(h, ",\n      ", &b);
     trainer_state_log(&p->loop.state, &b);

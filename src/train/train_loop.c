@@ -207,6 +207,16 @@ cloze_status train_loop_check_weights(const train_loop *l, cloze_error *err) {
     return CLOZE_OK;
 }
 
+bool train_loop_is_unevaluated(const train_loop *l) {
+    return l->state.evaluated_step != l->state.global_step;
+}
+
+void train_loop_note_evaluation(train_loop *l) {
+    l->state.evaluated_step = l->state.global_step;
+    /* the one that the interrupted evaluation left is without it */
+    if (l->saved_step == l->state.global_step) l->saved_step = 0;
+}
+
 cloze_status train_loop_save(train_loop *l, cloze_error *err) {
     trainer_state *s = &l->state;
     if (l->saved_step == s->global_step) return CLOZE_OK;

@@ -58,6 +58,10 @@ cloze_status train_loop_check_weights(const train_loop *l, cloze_error *err);
 /* Adds to the message of a run that failed with `status` where its last good checkpoint is; returns
  * status. */
 cloze_status train_loop_tell_last_good(const train_loop *l, cloze_status status, cloze_error *err);
+/* Whether this step's evaluation is still to be done: that of a checkpoint that was written when its
+ * evaluation was interrupted is done again. */
+bool train_loop_is_unevaluated(const train_loop *l);
+void train_loop_note_evaluation(train_loop *l);
 /* A checkpoint of this step, unless there is one. Older ones are pruned after the next step: a loss
  * that is no number then leaves them. */
 cloze_status train_loop_save(train_loop *l, cloze_error *err);

@@ -126,14 +126,11 @@ static void log_metrics(trainer *t, const metrics *m) {
 static cloze_status evaluate_now(trainer *t, cloze_error *err) {
     metrics m;
     double value = 0;
-    trainer_state *s = &t->loop.state;
-    if (s->evaluated_step == s->global_step) return CLOZE_OK;
+    if (!train_loop_is_unevaluated(&t->loop)) return CLOZE_OK;
     CLOZE_TRY(trainer_evaluate(*t->c, t->session, t->data->dev,
                                (int32_t)t->o->per_device_eval_batch_size, "eval", t->callbacks, &m,
                                NULL, err));
-    s->evaluated_step = s->global_step;
-    /* a checkpoint of this step was written when the evaluation was interrupted: without it */
-    if (t->loop.saved_step == s->global_step) t->loop.saved_step = 0;
+    train_loop_note_evaluation(&t->loop);
     log_metrics(t, &m);
     cloze_status status = CLOZE_OK;
     if (metrics_get(&m, t->o->metric_for_best_model, &value)) status = note_best(t, value, err);
