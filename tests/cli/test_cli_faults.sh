@@ -41,12 +41,12 @@ for setting in OMP_THREAD_LIMIT=1 OMP_DYNAMIC=true; do
 done
 
 "$cloze" train --train_file train.txt --do_train --model_name_or_path model --output_dir removed \
-    --max_seq_length 32 --max_steps 60 --logging_steps 1 --save_strategy steps --save_steps 20 \
+    --max_seq_length 32 --max_steps 600 --logging_steps 1 --save_strategy steps --save_steps 200 \
     >out 2>err </dev/null &
 pid=$!
 tries=0
-while ! grep -q '^step 2:' err 2>/dev/null && [ $tries -lt 400 ]; do
-    sleep 0.05
+while ! grep -q '^step 2:' err 2>/dev/null && [ $tries -lt 2000 ]; do
+    sleep 0.01
     tries=$((tries + 1))
 done
 rm -rf removed 2>/dev/null # the run may be writing there

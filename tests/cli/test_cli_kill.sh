@@ -22,7 +22,7 @@ common="--data_dir '$news' --model_name_or_path '$here_abs/model' --output_dir r
 n_kinds=6
 arguments() { # KIND: the command line
     case $1 in
-    0) echo "train $common --prompt 新闻 --save_steps 1 --eval_steps 3 --logging_steps 5 \
+    0) echo "train $common --prompt 新闻 --label_smoothing_factor 0.1 --save_steps 1 --eval_steps 3 --logging_steps 5 \
         --gradient_accumulation_steps 2 --per_device_train_batch_size 4 --load_best_model_at_end \
         --num_threads 2" ;;
     1) echo "train $common --method finetune --bf16 --gradient_checkpointing --save_steps 2 \
@@ -33,7 +33,7 @@ arguments() { # KIND: the command line
     3) echo "train $common --label_file '$here_abs/words.txt' --verbalizer manual --save_steps 1 --save_total_limit 2 \
         --per_device_train_batch_size 64 --eval_steps 2 --metric_for_best_model loss \
         --load_best_model_at_end --weight_decay 0.1 --num_threads 2" ;;
-    4) echo "train $common --bf16 --save_strategy epoch --per_device_train_batch_size 100 \
+    4) echo "train $common --bf16 --use_rdrop --class_weights balanced --save_strategy epoch --per_device_train_batch_size 100 \
         --evaluation_strategy epoch --load_best_model_at_end --logging_steps 7 --num_threads 1" ;;
     5) echo "pretrain --train_file '$here_abs/raw.txt' --output_dir run --hidden_size 32 \
         --num_hidden_layers 1 --num_attention_heads 2 --vocab_size 1500 --max_steps 14 \
