@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/file.h"
 #include "train/predictor.h"
 
 #define CHUNK_LINES 4096
