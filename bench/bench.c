@@ -8,13 +8,13 @@
 #include "bench.h"
 
 #define READY_SECONDS 600
-#define QUIET 0.1 /* cores that others may keep busy: a pair in a busier time is measured again */
 
 typedef struct run {
     workload w;
     char self[PATH_BYTES];
     const char *peers; /* folder of the peers' environments, or NULL: without peers */
     int pairs;
+    double busy; /* cores that others may use: a pair in a busier time is measured again */
 } run;
 
 static void usage(void) {
@@ -23,7 +23,9 @@ static void usage(void) {
          "are measured; a name's beginning selects several (train, predict_base).\n\n"
          "  --peers     install the peers first, into build/peers or $CLOZE_PEERS (about 12 GB)\n"
          "  --no-peers  cloze alone, although peers are installed\n"
-         "  --pairs N   slices of each, A B A B ... (5)\n"
+         "  --pairs N   slices of each, A B B A A B ... (5)\n"
+         "  --busy X    cores that other processes may use while a pair is measured (0.1); a pair in a\n"
+         "              busier time is measured again, up to three times as many pairs in all\n"
          "  --list      the cases, their peers and goals\n"
          "  --limit     how fast this machine multiplies the models' matrices\n");
 }
@@ -189,7 +191,7 @@ static bool all_pairs(const run *r, const bench_case *c, process *own, process *
         busy = machine_cpu() - process_cpu(own->pid) - process_cpu(peer->pid) - busy;
         busy /= wall_clock() - wall;
         left--;
-        if (busy > QUIET && left >= r->pairs - before[0].n) {
+        if (busy > r->busy && left >= r->pairs - before[0].n) {
             out->own.n = before[0].n;
             out->peer.n = before[1].n;
             continue;
@@ -197,7 +199,7 @@ static bool all_pairs(const run *r, const bench_case *c, process *own, process *
         others += busy;
     }
     if (out->own.n) out->others = others / out->own.n;
-    if (out->others > QUIET)
+    if (out->others > r->busy)
         fprintf(stderr, "bench: %s: other processes kept %.1f cores busy: not a clean figure\n",
                 c->name, out->others);
     return ok;
@@ -426,7 +428,7 @@ static int start_as_worker(char **argv) {
 
 /* run.sh passes the repository's root first. */
 int main(int argc, char **argv) {
-    run r = {.pairs = 5, .peers = getenv("CLOZE_PEERS")};
+    run r = {.pairs = 5, .busy = 0.1, .peers = getenv("CLOZE_PEERS")};
     static char peers[PATH_BYTES];
     char *names[64];
     int n_names = 0;
@@ -448,6 +450,8 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "bench: --pairs is 1..%d\n", MAX_PAIRS);
                 return 2;
             }
+        } else if (strcmp(argv[i], "--busy") == 0 && i + 1 < argc) {
+            r.busy = strtod(argv[++i], NULL);
         } else if (argv[i][0] == '-' || n_names == 64) {
             fprintf(stderr, "bench: %s is not known (--help)\n", argv[i]);
             return 2;
