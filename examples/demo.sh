@@ -11,7 +11,7 @@ steps=${STEPS:-120} # of both methods
 batch=16            # headlines a step
 prompt="{'mask'}{'hard':'新闻：'}{'text':'text_a'}" # as many masks as the topic's word in label.txt has tokens
 prompt_rate=2e-4 # each rate is its method's best on dev.txt
-finetune_rate=4e-4
+finetune_rate=8e-4
 seed=42
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 1
