@@ -86,7 +86,7 @@ static int finish(const char *command, int code) {
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLOZE_OK) {
         if (errno != EPIPE)
             fprintf(stderr, "cloze %s: the output could not be written: %s\n", command,
-                    strerror(errno));
+                    errno ? strerror(errno) : "is the disk full?");
         return CLOZE_ERR_IO;
     }
     return code;
@@ -112,8 +112,16 @@ static bool wants_help(const char *argument) {
     return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
 }
 
+/* A page of help or a report is one write, at the end: `cloze train --help | head` then fails, if it
+ * does, where finish() sees why. */
+static void hold_output(void) {
+    static char buffer[1 << 18];
+    if (!isatty(STDOUT_FILENO)) setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+}
+
 int main(int argc, char **argv) {
     signals_install();
+    hold_output();
     if (argc < 2 || wants_help(argv[1])) return finish("--help", help_print(NULL));
     const char *name = argv[1];
     if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {

@@ -1,7 +1,9 @@
 /* Interruption: once for a clean end with a checkpoint, twice for an end at once. And what becomes of
  * a model file that somebody shortens while it is mapped. */
 #include <signal.h>
+#include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -9,8 +11,22 @@
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t announced;
 
+/* `timeout` signals a process and then its group, this process too: what comes within a fifth of a
+ * second is still the first interruption. */
+#define SAME_INTERRUPTION_MS 200
+static int64_t first_ms; /* of the handler alone; SIGINT and SIGTERM block each other */
+
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static void on_signal(int signal_number) {
-    if (interrupted) _exit(CLOZE_ERR_INTERRUPTED);
+    if (!interrupted)
+        first_ms = now_ms();
+    else if (now_ms() - first_ms >= SAME_INTERRUPTION_MS)
+        _exit(CLOZE_ERR_INTERRUPTED);
     interrupted = 1;
 }
 
@@ -29,6 +45,8 @@ void signals_install(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

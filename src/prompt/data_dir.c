@@ -72,7 +72,8 @@ cloze_status data_dir_find(const char *dir, data_dir *out, cloze_error *err) {
     if (!file_is_dir(dir)) {
         find_nearby(dir, nearby);
         CLOZE_FAIL(err, DATA, "%s: %s%s", dir,
-                   file_exists(dir) ? "not a directory" : "there is no such directory", nearby);
+                   file_exists(dir) ? "not a directory" : "there is no such directory",
+                   nearby[0] ? nearby : "; name one with --data_dir, or files with --train_file");
     }
     bool any = false;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {

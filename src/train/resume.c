@@ -17,7 +17,10 @@
 static cloze_status newest_of(const char *dir, char **checkpoint, cloze_error *err) {
     CLOZE_TRY(checkpoint_find_newest(dir, checkpoint, err));
     if (*checkpoint) return CLOZE_OK;
-    if (!file_is_dir(dir)) CLOZE_FAIL(err, MODEL, "%s: there is no such directory", dir);
+    if (!file_is_dir(dir)) 
+        CLOZE_FAIL(err, MODEL,
+                   "%s: there is no such directory; leave out --resume_from_checkpoint to begin anew",
+                   dir);
     CLOZE_FAIL(err, MODEL,
                "%s: there is no checkpoint to go on from; leave out --resume_from_checkpoint to "
                "begin anew",

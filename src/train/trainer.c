@@ -50,7 +50,7 @@ static void announce(trainer *t) {
     const cloze_callbacks *cb = t->callbacks;
     log_line(cb, CLOZE_LOG_INFO, "***** Running training *****");
     log_line(cb, CLOZE_LOG_INFO,
-             "  Num examples = %lld, batch size = %lld x %lld, total optimization steps = %lld "
+             "  Num examples = %lld, batch size = %lld x %lld, optimization steps = %lld "
              "(%.4g epochs)",
              (long long)t->encoded.n, (long long)t->o->per_device_train_batch_size,
              (long long)t->o->gradient_accumulation_steps, (long long)t->loop.state.max_steps,

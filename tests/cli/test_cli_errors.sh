@@ -62,10 +62,14 @@ if [ -c /dev/full ]; then
     has 'it says so' 'could not be written: No space left' err
     "$cloze" --help >/dev/full 2>err
     equal 'help to a full disk is exit 6' $? 6
+    "$cloze" train --help >/dev/full 2>err # more than one buffer of the C library
+    has 'and says so' 'could not be written: No space left' err
 fi
 # a reader that goes away: the exit code is in a file, because the pipe hides it
 yes 今天天气很好 | head -n 20000 >many.txt
 { "$cloze" tokenize --model model --json --input many.txt 2>err; echo $? >status; } | head -n 1 >/dev/null
 equal 'a closed pipe is exit 6' "$(cat status)" 6
+"$cloze" train --help 2>err | true
+equal 'help that nobody reads says nothing' "$(cat err)" ''
 
 finish

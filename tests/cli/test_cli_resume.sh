@@ -190,6 +190,7 @@ start $evaluating --output_dir twice --max_steps 4
 wait_for '^step 2: loss'
 kill -TERM $pid
 wait_for '^Interrupted: finishing cleanly'
+sleep 0.3 # what comes sooner is the same interruption
 kill -TERM $pid 2>/dev/null
 wait $pid
 equal 'a second signal ends at once, with 130' $? 130

@@ -30,6 +30,16 @@ set -- stopped/checkpoint-*
 verdict $? 'and one whole checkpoint'
 works 'that can be used' eval --model "$1" --input "$news/dev.txt" --json
 
+# `timeout -s INT` and some job managers signal a process twice
+start train --data_dir "$news" --model_name_or_path model --output_dir twice --max_steps 100000 \
+    --logging_steps 1 --max_seq_length 32
+wait_for '^step 2:'
+kill -TERM $pid
+kill -INT $pid 2>/dev/null
+wait $pid
+equal 'two signals at once end with 130' $? 130
+has 'as one interruption, with a checkpoint' '^cloze train: interrupted at step' err
+
 mkfifo in
 exec 3<>in
 cp -r "$1" shortened
