@@ -55,7 +55,7 @@ static void announce(trainer *t) {
              (long long)t->encoded.n, (long long)t->o->per_device_train_batch_size,
              (long long)t->o->gradient_accumulation_steps, (long long)t->loop.state.max_steps,
              t->loop.state.num_train_epochs);
-    log_line(cb, CLOZE_LOG_INFO, "  Trainable parameters = %lld of %lld",
+    log_line(cb, CLOZE_LOG_INFO, "  Trainable parameters = %lld; the model has %lld",
              (long long)param_block_count(t->loop.block),
              (long long)model_param_count(classifier_model(*t->c)));
     const encoded_set *set = &t->encoded.sets[0];
