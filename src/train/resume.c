@@ -17,7 +17,7 @@
 static cloze_status newest_of(const char *dir, char **checkpoint, cloze_error *err) {
     CLOZE_TRY(checkpoint_find_newest(dir, checkpoint, err));
     if (*checkpoint) return CLOZE_OK;
-    if (!file_is_dir(dir)) 
+    if (!file_is_dir(dir))
         CLOZE_FAIL(err, MODEL,
                    "%s: there is no such directory; leave out --resume_from_checkpoint to begin anew",
                    dir);
