@@ -407,15 +407,16 @@ cloze_status train_run(options *o, const cloze_callbacks *callbacks, buf *result
     cloze_status status = run_all(&r, err);
     if (status == CLOZE_OK && !buf_ok(&all))
         status = error_set(err, CLOZE_ERR_MEMORY, "out of memory for the results");
+    const char *quote = strchr(o->output_dir, ' ') ? "'" : ""; /* for pasting into a shell */
     if (status == CLOZE_OK) {
         buf_printf(results, "{\n%s\n}\n", all.len ? all.data : "");
         if (all.len) /* an unlabelled file has no metrics: earlier ones stay */
             status = state_write_file(o->output_dir, "all_results.json", results, err);
         if (status == CLOZE_OK && o->do_train)
             log_line(callbacks, CLOZE_LOG_INFO,
-                     "Model, tokenizer and results are in %s (use it: cloze predict --model %s "
+                     "Model, tokenizer and results are in %s (use it: cloze predict --model %s%s%s "
                      "--input FILE)",
-                     o->output_dir, o->output_dir);
+                     o->output_dir, quote, o->output_dir, quote);
         else if (status == CLOZE_OK)
             log_line(callbacks, CLOZE_LOG_INFO, "Results are in %s", o->output_dir);
     }
