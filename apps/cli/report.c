@@ -79,12 +79,22 @@ static void print_labels(const label_row *in_order, int n, int width) {
     free(rows);
 }
 
+/* Columns are as narrow as their numbers allow: fifteen labels fit a terminal of 80. */
+static int cell_width(const cJSON *matrix, int n) {
+    const cJSON *row, *cell;
+    double most = n; /* the heads are numbers of labels */
+    cJSON_ArrayForEach(row, matrix) cJSON_ArrayForEach(cell, row) {
+        if (cell->valuedouble > most) most = cell->valuedouble;
+    }
+    return snprintf(NULL, 0, "%.0f", most);
+}
+
 static void print_confusion(const cJSON *matrix, const label_row *labels, int n, int width) {
     const cJSON *row, *cell;
-    int i = 0;
+    int i = 0, cells = cell_width(matrix, n);
     puts("\nconfusion matrix: a row is the true label, a column the predicted one");
     printf("%*s", width + 4, "");
-    for (int c = 0; c < n; c++) printf(" %4d", c + 1);
+    for (int c = 0; c < n; c++) printf(" %*d", cells, c + 1);
     putchar('\n');
     cJSON_ArrayForEach(row, matrix) {
         if (i >= n) break;
@@ -92,9 +102,9 @@ static void print_confusion(const cJSON *matrix, const label_row *labels, int n,
         print_padded(labels[i++].name, width);
         cJSON_ArrayForEach(cell, row) {
             if (cell->valuedouble == 0)
-                printf("    .");
+                printf(" %*s", cells, ".");
             else
-                printf(" %4.0f", cell->valuedouble);
+                printf(" %*.0f", cells, cell->valuedouble);
         }
         putchar('\n');
     }
