@@ -60,6 +60,9 @@ const char *ckpt_metadata_get(const ckpt *c, const char *key);      /* NULL: no 
 cloze_status ckpt_read_f32(const ckpt_tensor *t, float *out, size_t count, cloze_error *err);
 /* The tensor in its own dtype, made contiguous; bytes must be t->bytes. */
 cloze_status ckpt_read_raw(const ckpt_tensor *t, void *out, size_t bytes, cloze_error *err);
+/* Turns a matrix, which stays where it is: its shape and strides change places. Tensors of another
+ * rank stay as they are. */
+void ckpt_transpose(ckpt_tensor *t);
 /* Gives the tensor's whole mapped pages back to the kernel: they are read again when touched. */
 void ckpt_advise_dontneed(const ckpt_tensor *t);
 /* "(768, 30522)" into text, always NUL-terminated; returns text. For messages. */

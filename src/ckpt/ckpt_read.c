@@ -118,6 +118,17 @@ static void read_rows(const ckpt_tensor *t, uint8_t *out, bool as_f32)
     }
 }
 
+void ckpt_transpose(ckpt_tensor *t)
+{
+    if (t->rank != 2) return;
+    int64_t size = t->shape[0], stride = t->stride[0];
+    t->shape[0] = t->shape[1];
+    t->stride[0] = t->stride[1];
+    t->shape[1] = size;
+    t->stride[1] = stride;
+    t->contiguous = t->stride[1] == 1 && t->stride[0] == t->shape[1];
+}
+
 cloze_status ckpt_read_f32(const ckpt_tensor *t, float *out, size_t count, cloze_error *err)
 {
     if ((int64_t)count != t->count)

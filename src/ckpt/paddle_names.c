@@ -183,22 +183,6 @@ static bool is_old_decoder(const ckpt *c, const ckpt_tensor *t)
            dense->rank == 2 && t->shape[0] == dense->shape[0] && t->shape[1] != t->shape[0];
 }
 
-static bool is_contiguous(const ckpt_tensor *t)
-{
-    return t->stride[1] == 1 && t->stride[0] == t->shape[1];
-}
-
-static void transpose(ckpt_tensor *t)
-{
-    if (t->rank != 2) return;
-    int64_t size = t->shape[0], stride = t->stride[0];
-    t->shape[0] = t->shape[1];
-    t->stride[0] = t->stride[1];
-    t->shape[1] = size;
-    t->stride[1] = stride;
-    t->contiguous = is_contiguous(t);
-}
-
 /* Its new name to out, which stays empty where it keeps the old one. */
 static void rename_one(const ckpt *c, const ckpt_tensor *t, char *out, size_t size,
                        bool *transposed)
@@ -242,7 +226,7 @@ static cloze_status rename_all(ckpt *c, const char **names, bool *transposed, cl
     }
     for (size_t i = 0; i < c->n_tensors; i++) {
         c->tensors[i].name = names[i];
-        if (transposed[i]) transpose(&c->tensors[i]);
+        if (transposed[i]) ckpt_transpose(&c->tensors[i]);
     }
     hash_map_deinit(&c->index);
     c->index = index;

@@ -10,6 +10,7 @@
 #include "ckpt/paddle_names.h"
 
 #define NAME_BYTES 512
+#define NAME_BYTES_MAX (NAME_BYTES / 2) /* of a source's name: other spellings are hardly longer */
 #define EXTRA_TENSORS 4 /* a decoder and biases under a second name */
 
 static bool ends_with(const char *text, const char *ending) {
@@ -78,16 +79,6 @@ static void paddle_run_name(const char *name, char *out, size_t n) {
     snprintf(out, n, "plm.%s", name);
 }
 
-static void turn(ckpt_tensor *t) {
-    if (t->rank != 2) return;
-    int64_t size = t->shape[0], stride = t->stride[0];
-    t->shape[0] = t->shape[1];
-    t->stride[0] = t->stride[1];
-    t->shape[1] = size;
-    t->stride[1] = stride;
-    t->contiguous = t->stride[1] == 1 && t->stride[0] == t->shape[1];
-}
-
 /* Adds a view of t that is called `name` in Hugging Face's way. */
 static cloze_status add(convert_plan *p, const convert_target *target, const ckpt_tensor *t,
                         const char *name, cloze_error *err) {
@@ -100,7 +91,7 @@ static cloze_status add(convert_plan *p, const convert_target *target, const ckp
     if (target->format == CONVERT_PADDLE) turned = paddle_name_of(name, written, sizeof written);
     snprintf(in_run, sizeof in_run, "%s", written);
     if (target->soft_run) paddle_run_name(written, in_run, sizeof in_run);
-    if (turned) turn(&e->view);
+    if (turned) ckpt_transpose(&e->view);
     e->written = arena_strdup(&p->memory, in_run);
     e->name = arena_strdup(&p->memory, name);
     if (!e->written || !e->name) CLOZE_FAIL(err, MEMORY, "out of memory for tensor names");
@@ -194,6 +185,9 @@ static cloze_status add_all(convert_plan *p, const ckpt *c, const model_config *
         char name[NAME_BYTES];
         bool copy = false;
         if (belongs_to_prompt(t->name)) continue; /* prompt.safetensors, or added by the caller */
+        if (strlen(t->name) > NAME_BYTES_MAX)
+            CLOZE_FAIL(err, MODEL, "%s: tensor '%.60s...' has a name of more than %d bytes", t->file,
+                       t->name, NAME_BYTES_MAX);
         if (owner && owner != t) CLOZE_TRY(same_values(owner, t, &copy, err));
         if (copy) continue;
         name_map_plain_name(t->name, name, sizeof name);
@@ -279,6 +273,8 @@ static cloze_status verify_one(const convert_entry *e, const ckpt_tensor *read,
 
 static const ckpt_tensor *find_plain(const ckpt *c, const char *name) {
     char plain[NAME_BYTES];
+    const ckpt_tensor *exact = ckpt_find(c, name);
+    if (exact) return exact;
     for (size_t i = 0; i < ckpt_count(c); i++) {
         name_map_plain_name(ckpt_at(c, i)->name, plain, sizeof plain);
         if (strcmp(plain, name) == 0) return ckpt_at(c, i);

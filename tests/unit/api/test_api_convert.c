@@ -281,6 +281,23 @@ static void wrong_places_and_numbers_are_refused(void **state) {
     assert_true(file_is_dir(at("new")));
 }
 
+/* A name that is cut would be another tensor's in the output, which reads back as itself. */
+static void long_names_are_refused(void **state) {
+    static const float one[1] = {1.0f};
+    char name[400];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    const ckpt_item item = {
+        .name = name, .dtype = DTYPE_F32, .rank = 1, .shape = {1}, .data = one};
+    MUST(dir_create(at("long"), err));
+    put_file(at("long/config.json"), "{\"model_type\": \"bert\"}");
+    MUST(safetensors_write(at("long/model.safetensors"), &item, 1, NULL, 0, err));
+    refuse(CLOZE_ERR_MODEL, "has a name of more than 256 bytes", at("long"), at("short"),
+           "as_stored");
+    assert_false(file_is_dir(at("short")));
+    assert_false(file_is_dir(at("short.tmp")));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paddles_runs_predict_as_paddle_does),
@@ -291,6 +308,7 @@ int main(void) {
         cmocka_unit_test(round_trips_end_in_the_same_bytes),
         cmocka_unit_test(names_become_plain),
         cmocka_unit_test(wrong_places_and_numbers_are_refused),
+        cmocka_unit_test(long_names_are_refused),
     };
     return cmocka_run_group_tests(tests, api_setup, dir_teardown);
 }
