@@ -262,14 +262,7 @@ static cloze_status set_from_inputs(const cloze_input *inputs, size_t n, int32_t
         n_masks += inputs[i * (size_t)n_views + (size_t)k].n_masks;
     }
     set->n = (int64_t)n;
-    MEM_NEW(err, set->offsets, n + 1);
-    MEM_NEW(err, set->mask_offsets, n + 1);
-    MEM_NEW(err, set->input_ids, n_tokens);
-    MEM_NEW(err, set->token_type_ids, n_tokens);
-    MEM_NEW(err, set->position_ids, n_tokens);
-    MEM_NEW(err, set->soft_token_ids, n_tokens);
-    MEM_NEW(err, set->masked_positions, n_masks + 1);
-    MEM_NEW(err, set->labels, n);
+    CLOZE_TRY(encoded_set_reserve(set, set->n, n_tokens, n_masks, err));
     for (size_t i = 0; i < n; i++) {
         const cloze_input *in = &inputs[i * (size_t)n_views + (size_t)k];
         int64_t at = set->offsets[i];

@@ -26,6 +26,10 @@ typedef struct encoded_set {
 /* Encodes on all cores. The first failing example (in order) decides the error. */
 cloze_status encoded_set_build(const input_encoder *encoder, const example *examples, int64_t n,
                                encoded_set *out, cloze_error *err);
+/* Zeroed arrays of a zeroed set, for who fills one by hand; what was made before a failure goes with
+ * encoded_set_deinit. */
+cloze_status encoded_set_reserve(encoded_set *set, int64_t n, int64_t n_tokens, int64_t n_masks,
+                                 cloze_error *err);
 void encoded_set_deinit(encoded_set *set);
 
 typedef struct batch_options {

@@ -65,8 +65,8 @@ static void run_deinit(encoded_run *run) {
     mem_free(run->lengths);
 }
 
-static cloze_status set_reserve(encoded_set *set, int64_t n, int64_t n_tokens, int64_t n_masks,
-                                cloze_error *err) {
+cloze_status encoded_set_reserve(encoded_set *set, int64_t n, int64_t n_tokens, int64_t n_masks,
+                                 cloze_error *err) {
     MEM_NEW(err, set->offsets, n + 1);
     MEM_NEW(err, set->mask_offsets, n + 1);
     MEM_NEW(err, set->input_ids, n_tokens);
@@ -108,7 +108,7 @@ static cloze_status join_runs(const encoded_run *runs, int n_runs, const example
         n_tokens += runs[t].n_tokens;
         n_masks += runs[t].n_masks;
     }
-    CLOZE_TRY(set_reserve(out, n, n_tokens, n_masks, err));
+    CLOZE_TRY(encoded_set_reserve(out, n, n_tokens, n_masks, err));
     for (int t = 0; t < n_runs; t++) set_append_run(out, &runs[t], examples);
     return CLOZE_OK;
 }
