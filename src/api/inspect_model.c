@@ -35,13 +35,6 @@ typedef struct summary {
 
 /* ---- reading ---- */
 
-static bool exists_in(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    bool found = path && file_exists(path);
-    mem_free(path);
-    return found;
-}
-
 /* A tied decoder is stored a second time by some writers; it is one parameter. */
 static bool is_stored_twice(const ckpt *c, const char *name, const summary *s) {
     const char *tail = strstr(name, "decoder.");
@@ -87,14 +80,6 @@ static cloze_status read_weights(summary *s, cloze_error *err) {
     return CLOZE_OK;
 }
 
-static cloze_status read_json(const char *dir, const char *name, cJSON **out, cloze_error *err) {
-    char *path = path_join(dir, name);
-    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
-    cloze_status status = json_parse_file(path, SMALL_FILE_MAX, CLOZE_ERR_MODEL, out, err);
-    mem_free(path);
-    return status;
-}
-
 /* The first line of template_config.json is the list of parts. */
 static cloze_status read_prompt(summary *s, cloze_error *err) {
     char *path = path_join(s->dir, "template_config.json");
@@ -110,7 +95,7 @@ static cloze_status read_prompt(summary *s, cloze_error *err) {
 static cloze_status read_first_labels(summary *s, cloze_error *err) {
     cJSON *root = NULL;
     const cJSON *label;
-    CLOZE_TRY(read_json(s->dir, "verbalizer.json", &root, err));
+    CLOZE_TRY(json_parse_file_in(s->dir, "verbalizer.json", CLOZE_ERR_MODEL, &root, err));
     s->labels = cJSON_CreateObject();
     cJSON_ArrayForEach(label, cJSON_GetArrayItem(root, 0)) {
         if (cJSON_IsString(label)) cJSON_AddArrayToObject(s->labels, label->valuestring);
@@ -121,7 +106,7 @@ static cloze_status read_first_labels(summary *s, cloze_error *err) {
 
 static cloze_status read_first_prompt(summary *s, cloze_error *err) {
     cJSON *root = NULL;
-    CLOZE_TRY(read_json(s->dir, "template.json", &root, err));
+    CLOZE_TRY(json_parse_file_in(s->dir, "template.json", CLOZE_ERR_MODEL, &root, err));
     char *text = cJSON_PrintUnformatted(root);
     s->prompt = text ? mem_strdup(text) : NULL;
     cJSON_free(text);
@@ -135,11 +120,12 @@ static cloze_status read_paddle_run(summary *s, cloze_error *err) {
     s->settings = cJSON_CreateObject();
     cJSON_AddStringToObject(s->settings, "method", "prompt");
     cJSON_AddStringToObject(s->settings, "verbalizer", "soft");
-    if (exists_in(s->dir, "template.json")) {
+    if (file_exists_in(s->dir, "template.json")) {
         CLOZE_TRY(read_first_labels(s, err));
         return read_first_prompt(s, err);
     }
-    CLOZE_TRY(read_json(s->dir, "verbalizer_config.json", &s->labels, err));
+    CLOZE_TRY(
+        json_parse_file_in(s->dir, "verbalizer_config.json", CLOZE_ERR_MODEL, &s->labels, err));
     return read_prompt(s, err);
 }
 
@@ -149,10 +135,11 @@ static cloze_status read_all(summary *s, cloze_error *err) {
     if (s->has_config) CLOZE_TRY(model_config_read(s->dir, &s->config, err));
     CLOZE_TRY(read_weights(s, err));
     if (!s->is_run) return CLOZE_OK;
-    if (!exists_in(s->dir, "classifier.json")) return read_paddle_run(s, err);
-    CLOZE_TRY(read_json(s->dir, "classifier.json", &s->settings, err));
-    CLOZE_TRY(read_json(s->dir, "verbalizer_config.json", &s->labels, err));
-    return exists_in(s->dir, "template_config.json") ? read_prompt(s, err) : CLOZE_OK;
+    if (!file_exists_in(s->dir, "classifier.json")) return read_paddle_run(s, err);
+    CLOZE_TRY(json_parse_file_in(s->dir, "classifier.json", CLOZE_ERR_MODEL, &s->settings, err));
+    CLOZE_TRY(
+        json_parse_file_in(s->dir, "verbalizer_config.json", CLOZE_ERR_MODEL, &s->labels, err));
+    return file_exists_in(s->dir, "template_config.json") ? read_prompt(s, err) : CLOZE_OK;
 }
 
 static void summary_deinit(summary *s) {

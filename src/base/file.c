@@ -136,6 +136,13 @@ bool file_exists(const char *path) {
     return stat(path, &info) == 0;
 }
 
+bool file_exists_in(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    bool found = path && file_exists(path);
+    mem_free(path);
+    return found;
+}
+
 bool file_is_dir(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);

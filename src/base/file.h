@@ -31,6 +31,7 @@ cloze_status file_writer_commit(file_writer *w, cloze_error *err); /* checks eve
 void file_writer_abort(file_writer *w);                            /* NULL stream is accepted */
 
 bool file_exists(const char *path);
+bool file_exists_in(const char *dir, const char *name); /* false without memory, too */
 bool file_is_dir(const char *path);
 cloze_status dir_create(const char *path, cloze_error *err); /* with its parents; existing is fine */
 cloze_status dir_remove(const char *path, cloze_error *err); /* with all in it; missing is fine */

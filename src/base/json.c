@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 
 #define JSON_MAX_DEPTH 500 /* below cJSON's own limit, and far above any real file */
+#define SMALL_FILE_MAX ((size_t)64 << 20)
 #define JSON_MAX_VALUES ((size_t)1 << 24) /* far above any real file; cJSON takes some 80 bytes each */
 #define JSON_PRINT_MAX ((size_t)1 << 31)
 #define JSON_INTEGER_MAX 9007199254740992.0 /* 2^53: whole numbers are exact below it */
@@ -181,6 +182,16 @@ cloze_status json_parse_file(const char *path, size_t max_bytes, cloze_status co
     CLOZE_TRY(file_read(path, max_bytes, code, &text, &n, err));
     cloze_status status = parse_terminated(text, n, path, code, out, err);
     mem_free(text);
+    return status;
+}
+
+cloze_status json_parse_file_in(const char *dir, const char *name, cloze_status code, cJSON **out,
+                                cloze_error *err) {
+    char *path = path_join(dir, name);
+    *out = NULL;
+    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory for %s/%s", dir, name);
+    cloze_status status = json_parse_file(path, SMALL_FILE_MAX, code, out, err);
+    mem_free(path);
     return status;
 }
 

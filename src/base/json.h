@@ -18,6 +18,9 @@ cloze_status json_parse(const char *text, size_t n, const char *what, cloze_stat
 /* The same from a file of at most max_bytes. A missing file is `code`; *out NULL on failure. */
 cloze_status json_parse_file(const char *path, size_t max_bytes, cloze_status code, cJSON **out,
                              cloze_error *err);
+/* The same of dir/name, which has 64 MB at most: vocabularies, settings. */
+cloze_status json_parse_file_in(const char *dir, const char *name, cloze_status code, cJSON **out,
+                                cloze_error *err);
 void json_destroy(cJSON *root);
 /* Byte offset of the key of the index-th member of the object that text (valid JSON) is. */
 size_t json_member_offset(const char *text, int index);

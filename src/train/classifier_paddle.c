@@ -15,32 +15,17 @@
 #define SMALL_FILE_MAX ((size_t)64 << 20)
 #define DEFAULT_MODEL "ernie-3.0-base-zh"
 
-static bool exists_in(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    bool found = path && file_exists(path);
-    mem_free(path);
-    return found;
-}
-
 static bool is_first_generation(const char *dir) {
-    return exists_in(dir, "template.json") && exists_in(dir, "verbalizer.json");
+    return file_exists_in(dir, "template.json") && file_exists_in(dir, "verbalizer.json");
 }
 
 bool classifier_paddle_is_run(const char *dir) {
-    bool later =
-        exists_in(dir, "template_config.json") && exists_in(dir, "verbalizer_config.json");
-    return exists_in(dir, "model_state.pdparams") && (later || is_first_generation(dir));
+    bool later = file_exists_in(dir, "template_config.json") &&
+                 file_exists_in(dir, "verbalizer_config.json");
+    return file_exists_in(dir, "model_state.pdparams") && (later || is_first_generation(dir));
 }
 
 /* ---- the first generation's files ---- */
-
-static cloze_status read_json(const char *dir, const char *name, cJSON **out, cloze_error *err) {
-    char *path = path_join(dir, name);
-    if (!path) CLOZE_FAIL(err, MEMORY, "out of memory");
-    cloze_status status = json_parse_file(path, SMALL_FILE_MAX, CLOZE_ERR_MODEL, out, err);
-    mem_free(path);
-    return status;
-}
 
 static bool rename_key(cJSON *part, const char *from, const char *to) {
     cJSON *value = cJSON_DetachItemFromObjectCaseSensitive(part, from);
@@ -58,7 +43,7 @@ static bool rename_key(cJSON *part, const char *from, const char *to) {
 static cloze_status read_first_template(classifier *c, const char *dir, cloze_error *err) {
     cJSON *parts = NULL, *part;
     bool ok = true;
-    CLOZE_TRY(read_json(dir, "template.json", &parts, err));
+    CLOZE_TRY(json_parse_file_in(dir, "template.json", CLOZE_ERR_MODEL, &parts, err));
     cJSON_ArrayForEach(part, parts) {
         ok = ok && rename_key(part, "add_prefix_space", "add_space") &&
              rename_key(part, "shortenable", "truncate");
@@ -136,7 +121,7 @@ static cloze_status parse_first_labels(classifier *c, const cJSON *root, bool *h
 static cloze_status read_first_labels(classifier *c, const char *dir, bool *has_words,
                                       cloze_error *err) {
     cJSON *root = NULL;
-    CLOZE_TRY(read_json(dir, "verbalizer.json", &root, err));
+    CLOZE_TRY(json_parse_file_in(dir, "verbalizer.json", CLOZE_ERR_MODEL, &root, err));
     cloze_status status = parse_first_labels(c, root, has_words, err);
     json_destroy(root);
     return status;
