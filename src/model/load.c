@@ -75,7 +75,7 @@ static cloze_status copy_list_run(const copy_list *l, cloze_error *err) {
 #pragma omp critical(model_copy)
         {
             if (status == CLOZE_OK && err) *err = own;
-            status = s;
+            if (status == CLOZE_OK) status = s;
         }
     }
     return status;
