@@ -6,7 +6,8 @@
 
 make_model
 
-small="--data_dir $news --model_name_or_path model --max_seq_length 32 --num_threads 1 --logging_steps 2 \
+ln -s "$news" news # the checkout's path may have blanks, and $small is split at blanks
+small="--data_dir news --model_name_or_path model --max_seq_length 32 --num_threads 1 --logging_steps 2 \
     --save_steps 2"
 # shellcheck disable=SC2086
 train() { run train $small "$@"; }
