@@ -155,7 +155,8 @@ CLOZE_API void cloze_predictor_close(cloze_predictor *predictor);
 CLOZE_API int32_t cloze_predictor_label_count(const cloze_predictor *predictor);
 /* Borrowed, lives as long as the predictor; NULL when out of range. */
 CLOZE_API const char *cloze_predictor_label(const cloze_predictor *predictor, int32_t i);
-/* probabilities (n, label count) of n texts; texts_b NULL, or the second text of each pair. */
+/* probabilities (n, label count) of n texts; texts_b NULL, or the second text of each pair. A text
+ * that is not UTF-8 is CLOZE_ERR_DATA. */
 CLOZE_API cloze_status cloze_predictor_run(cloze_predictor *predictor, const char *const *texts,
                                            const char *const *texts_b, size_t n,
                                            float *probabilities, cloze_error *err);

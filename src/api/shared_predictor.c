@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "train/metrics.h"
 #include "train/session.h"
 
@@ -99,6 +100,14 @@ static void return_session(cloze_predictor *p, pooled_session *s) {
 
 /* ---- prediction ---- */
 
+static cloze_status check_utf8(const char *caller, const char *array, size_t i, const char *text,
+                               size_t n, cloze_error *err) {
+    size_t valid = utf8_valid_prefix(text, n);
+    if (valid < n)
+        CLOZE_FAIL(err, DATA, "%s: %s[%zu] is not UTF-8 at byte %zu", caller, array, i, valid);
+    return CLOZE_OK;
+}
+
 static cloze_status make_examples(const char *caller, const char *const *texts,
                                   const char *const *texts_b, size_t n, example **out,
                                   cloze_error *err) {
@@ -114,6 +123,8 @@ static cloze_status make_examples(const char *caller, const char *const *texts,
                                 .text_b_len = pair ? strlen(pair) : 0,
                                 .label = -1,
                                 .line = (int64_t)i + 1};
+        CLOZE_TRY(check_utf8(caller, "texts", i, texts[i], examples[i].text_len, err));
+        if (pair) CLOZE_TRY(check_utf8(caller, "texts_b", i, pair, examples[i].text_b_len, err));
     }
     return CLOZE_OK;
 }

@@ -41,6 +41,8 @@ static cloze_status open_read(const char *path, cloze_status missing_code, int *
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return error_set(err, missing_code, "%s: there is no such file", path);
+    if (*fd < 0 && errno == EINTR) /* a pipe that nobody writes to */
+        CLOZE_FAIL(err, INTERRUPTED, "%s: interrupted while it was opened", path);
     if (*fd < 0) return fail_errno(path, "open", CLOZE_ERR_IO, err);
     if (fstat(*fd, info) != 0) {
         fail_errno(path, "read", CLOZE_ERR_IO, err);
@@ -82,8 +84,8 @@ void file_map_close(file_map *m) {
 }
 
 /* Reads until the end: the size of a pipe is not known, and that of a file may change. */
-static cloze_status read_all(int fd, const char *path, size_t max, size_t expected, char **data,
-                             size_t *n, cloze_error *err) {
+static cloze_status read_all(int fd, const char *path, size_t max, cloze_status size_code,
+                             size_t expected, char **data, size_t *n, cloze_error *err) {
     size_t cap = (expected < max ? expected : max) + 2; /* one byte to see too much, one for NUL */
     size_t len = 0;
     char *text = mem_alloc(cap);
@@ -99,7 +101,8 @@ static cloze_status read_all(int fd, const char *path, size_t max, size_t expect
         len += (size_t)got;
         if (len > max) {
             mem_free(text);
-            CLOZE_FAIL(err, DATA, "%s: larger than the %zu bytes that are allowed here", path, max);
+            return error_set(err, size_code, "%s: larger than the %zu bytes that are allowed here",
+                             path, max);
         }
         if (len < cap - 1) continue;
         size_t grown_cap = cap + (cap > READ_CHUNK ? cap : READ_CHUNK);
@@ -126,7 +129,7 @@ cloze_status file_read(const char *path, size_t max, cloze_status missing_code, 
     struct stat info;
     CLOZE_TRY(open_read(path, missing_code, &fd, &info, err));
     size_t expected = S_ISREG(info.st_mode) ? (size_t)info.st_size : READ_CHUNK;
-    cloze_status status = read_all(fd, path, max, expected, data, n, err);
+    cloze_status status = read_all(fd, path, max, missing_code, expected, data, n, err);
     close(fd);
     return status;
 }

@@ -19,7 +19,8 @@ typedef struct file_map { const uint8_t *data; size_t size; } file_map; /* read-
 cloze_status file_map_open(const char *path, cloze_status missing_code, file_map *out, cloze_error *err);
 void file_map_close(file_map *m);
 
-/* The whole file as a NUL-terminated heap string (mem_free); more than max bytes is an error. */
+/* The whole file as a NUL-terminated heap string (mem_free); more than max bytes is an error
+ * with missing_code, as a missing file is. */
 cloze_status file_read(const char *path, size_t max, cloze_status missing_code, char **data, size_t *n,
                        cloze_error *err);
 cloze_status file_write_atomic(const char *path, const void *data, size_t n, cloze_error *err);

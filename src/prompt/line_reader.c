@@ -73,10 +73,17 @@ cloze_status line_reader_open(line_reader *r, const char *path, cloze_error *err
     r->fd = from_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     r->owns_fd = !from_stdin;
     if (r->fd >= 0) return CLOZE_OK;
-    cloze_status code = errno == ENOENT || errno == ENOTDIR ? CLOZE_ERR_DATA : CLOZE_ERR_IO;
+    cloze_status code = CLOZE_ERR_IO;
+    const char *reason = strerror(errno);
+    if (errno == ENOENT || errno == ENOTDIR) {
+        code = CLOZE_ERR_DATA;
+        reason = "there is no such file";
+    } else if (errno == EINTR) { /* a pipe that nobody writes to */
+        code = CLOZE_ERR_INTERRUPTED;
+        reason = "interrupted while it was opened";
+    }
     r->owns_fd = false;
-    error_set(err, code, "%s: %s", path,
-              code == CLOZE_ERR_DATA ? "there is no such file" : strerror(errno));
+    error_set(err, code, "%s: %s", path, reason);
     line_reader_close(r);
     return code;
 }

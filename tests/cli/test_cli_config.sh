@@ -21,6 +21,7 @@ same 'and the same flags' args_a args_b
 printf '{\n  "max_stepz": 3\n}\n' >typo.json
 refuses 2 'typo.json:2:3: unknown flag --max_stepz; did you mean --max_steps?' train --config typo.json
 refuses 2 'none.json' train --config none.json
+refuses 2 'larger than the' train --config /dev/zero
 
 # losses
 # shellcheck disable=SC2086

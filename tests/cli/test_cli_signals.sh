@@ -64,5 +64,15 @@ kill -TERM $pid
 wait $pid
 equal 'a command that waits for input ends with 130' $? 130
 exec 3>&-
+rm in
+mkfifo in
+for command in 'tokenize --model model --input in' 'train --model_name_or_path model --config in'; do
+    start $command
+    sleep 0.5
+    kill -TERM $pid
+    wait $pid
+    equal "and one that waits for a writer: $command" $? 130
+    has 'with one line' 'in: interrupted while it was opened$' err
+done
 
 finish

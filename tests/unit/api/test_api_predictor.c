@@ -220,6 +220,7 @@ static void test_wrong_arguments(void **state) {
     cloze_predictor_options negative = {.num_threads = -1};
     cloze_predictor *p = NULL;
     const char *holes[] = {"a", NULL};
+    const char *broken[] = {"a", "b\xff"};
     float out[4];
     MUST_FAIL(CLOZE_ERR_USAGE, "out", cloze_predictor_open(PROMPT_RUN, NULL, NULL, err));
     MUST_FAIL(CLOZE_ERR_USAGE, "run_dir", cloze_predictor_open(NULL, NULL, &p, err));
@@ -229,6 +230,10 @@ static void test_wrong_arguments(void **state) {
     MUST_FAIL(CLOZE_ERR_MODEL, "no trained", cloze_predictor_open(MODEL_DIR, NULL, &p, err));
     assert_null(p);
     MUST(cloze_predictor_open(PROMPT_RUN, NULL, &p, err));
+    MUST_FAIL(CLOZE_ERR_DATA, "texts[1] is not UTF-8 at byte 1",
+              cloze_predictor_run(p, broken, NULL, 2, out, err));
+    MUST_FAIL(CLOZE_ERR_DATA, "texts_b[1] is not UTF-8",
+              cloze_predictor_run(p, texts, broken, 2, out, err));
     MUST_FAIL(CLOZE_ERR_USAGE, "predictor is NULL",
               cloze_predictor_run(NULL, texts, NULL, 1, out, err));
     MUST_FAIL(CLOZE_ERR_USAGE, "texts is NULL", cloze_predictor_run(p, NULL, NULL, 1, out, err));
