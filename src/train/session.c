@@ -8,6 +8,7 @@
 #include "backend/profile.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "train/options.h"
 
 /* profile: measured, and with `trace` call by call. */
@@ -31,7 +32,20 @@ cloze_status session_open(session *s, const char *device, int n_threads, bool bf
     return open_device(s, device, n_threads, bf16, false, false, err);
 }
 
+/* Before the work that is to be profiled: afterwards it would be late to tell. */
+static cloze_status check_profile_file(const char *path, cloze_error *err) {
+    if (!path) return CLOZE_OK;
+    if (file_is_dir(path)) CLOZE_FAIL(err, IO, "%s: is a directory, not a file", path);
+    char *dir = path_parent(path);
+    if (!dir) CLOZE_FAIL(err, MEMORY, "out of memory");
+    bool is_dir = file_is_dir(dir);
+    mem_free(dir);
+    if (!is_dir) CLOZE_FAIL(err, IO, "%s: cannot create: there is no such directory", path);
+    return CLOZE_OK;
+}
+
 cloze_status session_open_options(session *s, const options *o, cloze_error *err) {
+    CLOZE_TRY(check_profile_file(o->profile_file, err));
     return open_device(s, o->device, (int)o->num_threads, o->bf16, o->profile || o->profile_file,
                        o->profile_file != NULL, err);
 }

@@ -290,6 +290,8 @@ done <<'TABLE'
 # places to write to
 6|folder: is a directory|predict --model run --input data/train.txt --output folder
 6|nowhere/po: cannot create: there is no such directory|predict --model run --input data/train.txt --output nowhere/po
+6|nowhere/trace: cannot create: there is no such directory|train --data_dir data --profile_file nowhere/trace $train
+6|data: is a directory, not a file|train --data_dir data --profile_file data $train
 6|/proc/o: cannot create the directory|train --data_dir data --model_name_or_path model --output_dir /proc/o
 6|/proc/po: cannot create|predict --model run --input data/train.txt --output /proc/po
 6|notab.txt|train --data_dir data --model_name_or_path model --output_dir notab.txt/o
