@@ -116,6 +116,19 @@ static cloze_status chunk_run(stream *s, cloze_error *err) {
     return CLOZE_OK;
 }
 
+/* A tab is text here; that every line ends in one and a label of the run is hardly meant so. */
+static void tell_labels_in_texts(const stream *s) {
+    const label_set *labels = classifier_labels(s->c);
+    for (int64_t i = 0; i < s->n; i++) {
+        const example *e = &s->examples[i];
+        const char *tab = strrchr(e->text, '\t');
+        if (!tab || e->text_b || label_set_find(labels, tab + 1, strlen(tab + 1)) < 0) return;
+    }
+    log_line(s->callbacks, CLOZE_LOG_WARN,
+             "the lines end in a tab and a label, which are read as part of the text; cut -f 1 takes "
+             "them off, and cloze eval measures with them");
+}
+
 /* ---- the stream ---- */
 
 static cloze_status stream_run(stream *s, cloze_error *err) {
@@ -126,6 +139,7 @@ static cloze_status stream_run(stream *s, cloze_error *err) {
     cloze_status status = CLOZE_OK;
     while (!done && status == CLOZE_OK) {
         status = chunk_read(s, limit, &done, err);
+        if (s->n && lines == 0) tell_labels_in_texts(s);
         if (s->n) { /* also the lines before a bad one */
             cloze_error later;
             cloze_status ran = chunk_run(s, status == CLOZE_OK ? err : &later);

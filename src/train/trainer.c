@@ -46,6 +46,22 @@ bool trainer_done(const trainer *t) {
     return t->stop || t->loop.state.global_step >= t->loop.state.max_steps;
 }
 
+/* "news_car=汽车, ...": words that nobody gave are the labels themselves, and seldom good ones. */
+static void announce_words(const trainer *t) {
+    const label_set *labels = classifier_labels(*t->c);
+    const int32_t shown = labels->n < 6 ? labels->n : 6;
+    buf b;
+    if (classifier_get_method(*t->c) != METHOD_PROMPT) return;
+    buf_init(&b, 65536);
+    for (int32_t i = 0; i < shown; i++)
+        buf_printf(&b, "%s%s=%s", i ? ", " : "", labels->entries[i].name,
+                   labels->entries[i].words[0]);
+    if (buf_ok(&b))
+        log_line(t->callbacks, CLOZE_LOG_INFO, "  Label words: %s%s", b.data,
+                 shown < labels->n ? ", ..." : "");
+    buf_deinit(&b);
+}
+
 static void announce(trainer *t) {
     const cloze_callbacks *cb = t->callbacks;
     log_line(cb, CLOZE_LOG_INFO, "***** Running training *****");
@@ -58,6 +74,7 @@ static void announce(trainer *t) {
     log_line(cb, CLOZE_LOG_INFO, "  Trainable parameters = %lld; the model has %lld",
              (long long)param_block_count(t->loop.block),
              (long long)model_param_count(classifier_model(*t->c)));
+    announce_words(t);
     const encoded_set *set = &t->encoded.sets[0];
     if (set->n_cut_examples)
         log_line(

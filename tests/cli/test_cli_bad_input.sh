@@ -306,6 +306,7 @@ printf '%s\tnews_car\nb\tnews_story\n' "$python_long" >longnews.txt
 printf 'x==甲\ny==乙\nz==丙\n' >three.txt
 printf 'x=甲\nx\ny\n' >half.txt
 printf 'a\tx\n\n \n\nb\ty\n' >gaps.txt
+printf 'a\tnews_car\nb\tnews_house\n' >labelled.txt
 
 while IFS='|' read -r pattern command; do
     eval "set -- $command"
@@ -320,6 +321,8 @@ half.txt:1: "x=甲" is taken as a label|train --data_dir data --label_file half.
 longnews.txt: 1 of 2 texts were cut to fit --max_seq_length 32|eval --model run --input longnews.txt
 long.txt: 1 of 2 texts were cut to fit --max_seq_length 32|predict --model run --input long.txt
 gaps.txt: 3 blank lines skipped|train --data_dir data --dev_file gaps.txt --do_train --do_eval $train
+the lines end in a tab and a label|predict --model run --input labelled.txt
+  Label words: |train --data_dir data $train
 empty.txt: there is no line in it|predict --model run --input empty.txt
 standard input: there is no line in it|predict --model run
 --seed is given twice: 2 counts, not 1|train --data_dir data --seed 1 --seed 2 $train
