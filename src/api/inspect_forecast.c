@@ -33,7 +33,7 @@ static void get_parts(const forecast *f, part parts[N_PARTS]) {
     const part all[N_PARTS] = {
         {"weights", "weights", f->weights},     {"gradients", "gradients", f->gradients},
         {"optimizer", "optimizer", f->moments}, {"activations", "activations", f->activations},
-        {"bf16 copies", "casts", f->casts},     {"program and data", "rest", f->rest}};
+        {"weight copies", "casts", f->casts},     {"program and data", "rest", f->rest}};
     memcpy(parts, all, sizeof all);
 }
 

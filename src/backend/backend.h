@@ -53,6 +53,7 @@ typedef struct weight {
     weight_pack *packs;
     void (*free_packs)(struct weight *w); /* set by the backend that made them; NULL = there are none */
 } weight;
+size_t weight_packs_bytes(const weight *w); /* memory of its packs; while nobody makes any */
 
 typedef enum attention_mask { ATTENTION_FULL, ATTENTION_CAUSAL } attention_mask;
 

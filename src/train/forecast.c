@@ -90,6 +90,14 @@ static double count_casts(const param_block *block, const options *o) {
     return bytes;
 }
 
+/* Copies of weights that a probe's products left: in bf16, and of frozen ones in blocks. */
+static double count_packs(classifier *c) {
+    const nn_state *s = model_get_state(classifier_model(c));
+    double bytes = 0;
+    for (int i = 0; i < s->n_params; i++) bytes += (double)weight_packs_bytes(&s->params[i]->w);
+    return bytes;
+}
+
 int64_t forecast_count(const param_block *block, const model_config *c, const options *o,
                        int64_t largest_batch_tokens) {
     sizes s = {0};
@@ -251,7 +259,7 @@ static cloze_status probe_run(probe *p, int32_t n_layers, sizes *s, double *resi
     if (p->from->dev) CLOZE_TRY(probe_evaluation(p, &s->evaluation, err));
     s->parameters = (double)model_param_count(classifier_model(p->c));
     count_block(p->block, s);
-    s->casts = count_casts(p->block, p->from->o);
+    s->casts = count_packs(p->c);
     s->weights += count_frozen(p->c);
     *resident = (double)process_memory();
     return CLOZE_OK;

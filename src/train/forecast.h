@@ -27,7 +27,7 @@ typedef struct forecast {
     int64_t n_parameters, n_trainable;
     int64_t max_steps, n_evaluations;
     double num_train_epochs;
-    /* bytes at the peak */
+    /* bytes at the peak; casts: copies of weights for products, in bf16 or in blocks */
     int64_t weights, gradients, moments, activations, casts, rest, peak;
     int64_t available;                                        /* now; -1 = not known */
     double seconds_per_step, seconds_per_evaluation, seconds; /* seconds: of the whole run */

@@ -124,6 +124,12 @@ cloze_status weight_for_product(backend_device *dev, weight *w, cloze_dtype dtyp
     return CLOZE_OK;
 }
 
+size_t weight_packs_bytes(const weight *w) {
+    size_t bytes = 0;
+    for (const weight_pack *p = w->packs; p; p = p->next) bytes += p->bytes;
+    return bytes;
+}
+
 void weight_packs_free(weight *w) {
     while (w->packs) {
         weight_pack *p = w->packs;

@@ -76,6 +76,20 @@ static void activations_follow_the_flags(void **unused) {
     assert_true(gradients[3] < 0.2 * gradients[0]);
 }
 
+/* Frozen matrices are kept a second time for products: those of every layer, not of the probed ones
+ * alone. */
+static void copies_of_frozen_weights_count(void **unused) {
+    forecast f;
+    toy_run r =
+        toy_open("deep", at("out"), ARGS(FAST, "--max_steps", "5", "--freeze_plm", "--bf16"));
+    MUST(make(&r, "deep", &f, err));
+    const model_config *c = model_get_config(classifier_model(r.c));
+    int64_t matrices = 4 * c->hidden_size * c->hidden_size +
+                       2 * c->hidden_size * c->intermediate_size;
+    assert_true(f.casts >= 2 * c->num_hidden_layers * matrices);
+    toy_close(&r);
+}
+
 /* What is counted without a probe is near what the probe measures. */
 static void counting_alone_is_near(void **unused) {
     forecast f;
@@ -137,6 +151,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         FORECAST_TEST(counts_are_those_of_the_run),
         FORECAST_TEST(activations_follow_the_flags),
+        FORECAST_TEST(copies_of_frozen_weights_count),
         FORECAST_TEST(counting_alone_is_near),
         FORECAST_TEST(errors_are_those_of_a_run),
         FORECAST_TEST(more_tokens_and_passes_need_more),
